@@ -1,0 +1,35 @@
+"""Condition types and reasons: constants, because people and alerts match on them."""
+
+from __future__ import annotations
+
+READY = "Ready"
+SUCCEEDED = "Succeeded"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+
+ALL_MODELS_READY = "AllModelsReady"
+POOL_READY = "NodesReady"
+SETTLED = "Settled"
+AWAITING_ASSIGNMENT = "AwaitingAssignment"
+ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+PODS_NOT_READY = "PodsNotReady"
+PODS_UNSCHEDULABLE = "PodsUnschedulable"
+MODEL_LOAD_FAILED = "ModelLoadFailed"
+SCALED_TO_ZERO = "ScaledToZero"
+IMAGE_PULL_FAILED = "ImagePullFailed"
+CONTAINER_CRASHING = "ContainerCrashing"
+
+INVALID_SPEC = "InvalidSpec"
+CONFLICT = "Conflict"
+WRITE_REFUSED = "WriteRefused"
+NO_MATCHING_ACCELERATOR = "NoMatchingAccelerator"
+INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+MIG_NOT_SUPPORTED = "MigNotSupported"
+NO_MATCHING_NODES = "NoMatchingNodes"
+UNKNOWN_DEVICE_CLASS = "UnknownDeviceClass"
+
+RUNNING = "Running"
+STARTING = "Starting"
+RESTARTING = "Restarting"
+COMPLETED = "Completed"
+RESTARTS_EXHAUSTED = "RestartsExhausted"

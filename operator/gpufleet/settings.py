@@ -1,0 +1,53 @@
+"""What the installation may change, read once from `GPUFLEET_*` environment variables."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pydantic
+import pydantic_settings
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """Settings of the operator process; the chart sets them, every default works."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="GPUFLEET_", frozen=True)
+
+    namespace: str = "gpufleet-system"
+    """Namespace of the operator: home of its Lease."""
+    pod_name: str = pydantic.Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    """Identity in the Lease; unique per process."""
+    log_level: str = "INFO"
+    http_host: str = "0.0.0.0"
+    http_port: int = 8080
+    """Port of probes, metrics and the read API."""
+
+    agent_image: str = "gpufleet.dev/gpufleet:0.1.0"
+    """Image of the model agent beside every Triton server."""
+    triton_image: str = "nvcr.io/nvidia/tritonserver:26.06-py3"
+    """Image of a TritonService that names none."""
+    poll_agents: bool = True
+    """Ask model agents for the state of each model; off where pods have no network (KWOK)."""
+
+    workers: int = pydantic.Field(default=8, ge=1, le=64)
+    """Objects reconciled at the same time."""
+    request_timeout_s: float = pydantic.Field(default=15.0, gt=0)
+    """Limit of one API request, watches excepted."""
+    write_rate_per_s: float = pydantic.Field(default=100.0, gt=0)
+    """Ceiling of API writes, as a token bucket with a burst of twice this."""
+    resync_s: float = pydantic.Field(default=300.0, gt=0)
+    """Interval between metadata relists of our own kinds, and between full resyncs."""
+    watch_stale_s: float = pydantic.Field(default=120.0, gt=0)
+    """A watch silent for longer (bookmarks count as sound) fails the liveness probe."""
+
+    lease_name: str = "gpufleet-operator"
+    lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
+    lease_renew_s: float = pydantic.Field(default=4.0, gt=0)
+    """Interval between renewals; each request has half of it as its time limit."""
+
+    @pydantic.model_validator(mode="after")
+    def _lease_intervals_leave_room(self) -> Settings:
+        if self.lease_renew_s * 2 >= self.lease_duration_s:
+            raise ValueError("lease_renew_s must be less than half of lease_duration_s")
+        return self

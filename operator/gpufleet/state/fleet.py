@@ -1,0 +1,65 @@
+"""The machines: nodes with their extended resources, and the pods that hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A node as the scheduler sees it; `allocatable` holds extended resources only."""
+
+    name: str
+    labels: Mapping[str, str] = NO_LABELS
+    allocatable: Mapping[str, int] = NOTHING
+    ready: bool = True
+    unschedulable: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a new pod may be placed here."""
+        return self.ready and not self.unschedulable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ContainerState:
+    """Why a container is not simply running: the waiting or terminated reason, with its message."""
+
+    name: str
+    waiting_reason: str = ""
+    terminated_reason: str = ""
+    exit_code: int | None = None
+    message: str = ""
+    restarts: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of ours, or any pod that holds extended resources."""
+
+    uid: str
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = NO_LABELS
+    node: str = ""
+    ip: str = ""
+    phase: PodPhase = "Pending"
+    ready: bool = False
+    deleting: bool = False
+    requests: Mapping[str, int] = NOTHING
+    owner_uid: str = ""
+    unschedulable_message: str = ""
+    containers: tuple[ContainerState, ...] = ()
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether all containers have ended for good, so that nothing is held any more."""
+        return self.phase in ("Succeeded", "Failed")

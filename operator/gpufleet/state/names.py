@@ -1,0 +1,30 @@
+"""Labels, annotations and names that connect an object with its children."""
+
+from __future__ import annotations
+
+PREFIX = "gpufleet.dev/"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "gpufleet"
+SERVICE_LABEL = PREFIX + "service"
+JOB_LABEL = PREFIX + "job"
+REVISION_LABEL = PREFIX + "revision"
+ATTEMPT_LABEL = PREFIX + "attempt"
+APPLIED_HASH = PREFIX + "applied-hash"
+
+FIELD_MANAGER = "gpufleet"
+CYCLE_FIELD_MANAGER = "gpufleet-cycle"
+
+GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
+GPU_COUNT_LABEL = "nvidia.com/gpu.count"
+MIG_CAPABLE_LABEL = "nvidia.com/mig.capable"
+
+COMPLETION_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+
+AGENT_PORT = 8090
+TRITON_HTTP_PORT = 8000
+TRITON_GRPC_PORT = 8001
+TRITON_METRICS_PORT = 8002
+
+WANTED_MODELS_KEY = "models.json"
+"""Key of the ConfigMap that tells the model agent what to load."""

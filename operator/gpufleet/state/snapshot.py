@@ -1,0 +1,45 @@
+"""One consistent view of the fleet; every decision of a pass reads this value and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gpufleet.api import gpu_pool, training_job, triton_service
+from gpufleet.state import fleet
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The fleet at one moment; tuples are sorted, so that equal fleets give equal decisions."""
+
+    nodes: tuple[fleet.Node, ...] = ()
+    pods: tuple[fleet.Pod, ...] = ()
+    pools: tuple[gpu_pool.GPUPool, ...] = ()
+    services: tuple[triton_service.TritonService, ...] = ()
+    jobs: tuple[training_job.TrainingJob, ...] = ()
+    live_replicas: Mapping[str, int] = MappingProxyType({})
+    """Replicas that a service's Deployment asks for, by the service's UID: seeds a lost assignment."""
+    live_workers: Mapping[str, int] = MappingProxyType({})
+    """Parallelism of the newest Job of a training job, by its UID."""
+
+    def nodes_of(self, pool: gpu_pool.GPUPool) -> tuple[fleet.Node, ...]:
+        """Nodes that carry every label of the pool's selector."""
+        wanted = pool.spec.node_selector.items()
+        return tuple(node for node in self.nodes if wanted <= dict(node.labels).items())
+
+    def used_on_nodes(self) -> Mapping[str, Counter[str]]:
+        """Extended resources that pods hold, by node; a terminating pod holds until it has ended."""
+        used: dict[str, Counter[str]] = {node.name: Counter() for node in self.nodes}
+        for pod in self.pods:
+            if pod.node in used and not pod.is_terminal:
+                used[pod.node].update(pod.requests)
+        return used
+
+    def free_on(self, node: fleet.Node, used: Mapping[str, Counter[str]]) -> Counter[str]:
+        """Extended resources that a new pod could have on this node; nothing on an unusable one."""
+        if not node.is_usable:
+            return Counter()
+        return Counter({name: count - used[node.name][name] for name, count in node.allocatable.items()})

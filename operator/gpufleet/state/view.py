@@ -1,0 +1,31 @@
+"""What the decision about one object may see: the object, what exists for it, and its pool."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gpufleet.api import gpu_pool, training_job, triton_service
+from gpufleet.state import children, fleet, models
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A TritonService, its owned children and pods, and what their agents said last, by pod UID."""
+
+    service: triton_service.TritonService
+    children: tuple[children.Child, ...] = ()
+    pods: tuple[fleet.Pod, ...] = ()
+    reports: Mapping[str, models.AgentReport] = MappingProxyType({})
+    pool: gpu_pool.GPUPool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobView:
+    """A TrainingJob with its owned children and pods."""
+
+    job: training_job.TrainingJob
+    children: tuple[children.Child, ...] = ()
+    pods: tuple[fleet.Pod, ...] = ()
+    pool: gpu_pool.GPUPool | None = None
