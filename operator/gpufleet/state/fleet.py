@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
-
-NOTHING: Mapping[str, int] = MappingProxyType({})
-NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
@@ -18,8 +14,8 @@ class Node:
     """A node as the scheduler sees it; `allocatable` holds extended resources only."""
 
     name: str
-    labels: Mapping[str, str] = NO_LABELS
-    allocatable: Mapping[str, int] = NOTHING
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    allocatable: Mapping[str, int] = dataclasses.field(default_factory=dict)
     ready: bool = True
     unschedulable: bool = False
 
@@ -48,13 +44,13 @@ class Pod:
     uid: str
     namespace: str
     name: str
-    labels: Mapping[str, str] = NO_LABELS
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     node: str = ""
     ip: str = ""
     phase: PodPhase = "Pending"
     ready: bool = False
     deleting: bool = False
-    requests: Mapping[str, int] = NOTHING
+    requests: Mapping[str, int] = dataclasses.field(default_factory=dict)
     owner_uid: str = ""
     unschedulable_message: str = ""
     containers: tuple[ContainerState, ...] = ()

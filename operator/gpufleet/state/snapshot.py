@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from gpufleet.api import gpu_pool, training_job, triton_service
 from gpufleet.state import fleet
@@ -20,9 +19,9 @@ class Snapshot:
     pools: tuple[gpu_pool.GPUPool, ...] = ()
     services: tuple[triton_service.TritonService, ...] = ()
     jobs: tuple[training_job.TrainingJob, ...] = ()
-    live_replicas: Mapping[str, int] = MappingProxyType({})
+    live_replicas: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Replicas that a service's Deployment asks for, by the service's UID: seeds a lost assignment."""
-    live_workers: Mapping[str, int] = MappingProxyType({})
+    live_workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Parallelism of the newest Job of a training job, by its UID."""
 
     def nodes_of(self, pool: gpu_pool.GPUPool) -> tuple[fleet.Node, ...]:

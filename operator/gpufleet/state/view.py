@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from gpufleet.api import gpu_pool, training_job, triton_service
 from gpufleet.state import children, fleet, models
@@ -17,7 +16,7 @@ class ServiceView:
     service: triton_service.TritonService
     children: tuple[children.Child, ...] = ()
     pods: tuple[fleet.Pod, ...] = ()
-    reports: Mapping[str, models.AgentReport] = MappingProxyType({})
+    reports: Mapping[str, models.AgentReport] = dataclasses.field(default_factory=dict)
     pool: gpu_pool.GPUPool | None = None
 
 
