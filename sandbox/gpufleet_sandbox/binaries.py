@@ -27,19 +27,24 @@ TOOLS = {
         _kubernetes("kubelet"),
         _kubernetes("kube-proxy"),
         _kubernetes("kubectl"),
+        # Not Debian's 3.4: on it the API server can neither stream lists nor read from its cache.
+        gobuild.Tool("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
+        gobuild.Tool("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok"),
         gobuild.Tool(
-            "kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok", ("sigs.k8s.io/kwok/pkg/consts.Version",)
-        ),
-        gobuild.Tool(
-            "helm", "helm", "helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4", ("helm.sh/helm/v4/internal/version.version",)
+            "helm",
+            "helm",
+            "helm.sh/helm/v4/cmd/helm",
+            "helm.sh/helm/v4",
+            ("helm.sh/helm/v4/internal/version.version",),
         ),
         gobuild.Tool("coredns", "coredns", ".", "github.com/coredns/coredns"),
         gobuild.Tool("pause", "pause", "."),
     )
 }
-CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 NODE = ("kubelet", "kube-proxy")
-# Clients work with a server of the same minor version; PATH's copy is used when it matches.
+# Clients work with a server of the same minor version, so PATH's copy will do; of anything else PATH's
+# copy is used only when it is the pinned version itself.
 _CLIENT_VERSION_COMMANDS = {
     "kubectl": ("version", "--client", "--output=yaml"),
     "helm": ("version", "--short"),
@@ -52,7 +57,7 @@ def ensure(name: str, reporter: progress.Reporter | None = None) -> pathlib.Path
     Raises gobuild.BuildError or debian.PackageError.
     """
     reporter = reporter or progress.Reporter()
-    if given := _find_given(name):
+    if given := find_given(name):
         return given
     if name not in TOOLS:
         return debian.ensure([name], reporter)[name]
@@ -60,7 +65,7 @@ def ensure(name: str, reporter: progress.Reporter | None = None) -> pathlib.Path
     target = cached_path(tool)
     if target.is_file():
         return target
-    if found := _find_client_in_path(tool):
+    if found := _find_in_path(tool):
         return found
     with locks.hold(target.with_name(f".{target.name}.lock")):
         if not target.is_file():
@@ -69,30 +74,34 @@ def ensure(name: str, reporter: progress.Reporter | None = None) -> pathlib.Path
 
 
 def ensure_all(names: Iterable[str], reporter: progress.Reporter | None = None) -> dict[str, pathlib.Path]:
+    """Every program asked for; what Debian packages is installed in one go, before anything is built."""
     reporter = reporter or progress.Reporter()
-    return {name: ensure(name, reporter) for name in names}
+    wanted = list(names)
+    debian.ensure([name for name in wanted if name not in TOOLS and find_given(name) is None], reporter)
+    return {name: ensure(name, reporter) for name in wanted}
 
 
 def cached_path(tool: gobuild.Tool) -> pathlib.Path:
     return instance.cache_root() / "bin" / f"{tool.name}-{tool.version()}"
 
 
-def is_same_minor(wanted: str, text: str) -> bool:
-    """Whether a version in a client's answer has the major and minor numbers of `wanted`."""
-    match = re.search(r"v(\d+)\.(\d+)\.\d+", text)
-    return match is not None and [match[1], match[2]] == wanted.split(".")[:2]
+def is_version(wanted: str, text: str, *, parts: int) -> bool:
+    """Whether the version in a program's answer has the first `parts` numbers of `wanted`."""
+    match = re.search(r"v?(\d+)\.(\d+)\.(\d+)", text)
+    return match is not None and list(match.groups())[:parts] == wanted.split(".")[:parts]
 
 
-def _find_given(name: str) -> pathlib.Path | None:
+def find_given(name: str) -> pathlib.Path | None:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     candidate = pathlib.Path(assets, name) if assets else None
     return candidate if candidate and candidate.is_file() else None
 
 
-def _find_client_in_path(tool: gobuild.Tool) -> pathlib.Path | None:
-    arguments = _CLIENT_VERSION_COMMANDS.get(tool.name)
+def _find_in_path(tool: gobuild.Tool) -> pathlib.Path | None:
     found = shutil.which(tool.name)
-    if arguments is None or found is None:
+    if found is None or tool.package == ".":
         return None
-    result = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
-    return pathlib.Path(found) if is_same_minor(tool.version(), result.stdout) else None
+    client = _CLIENT_VERSION_COMMANDS.get(tool.name)
+    result = subprocess.run([found, *(client or ["--version"])], capture_output=True, text=True, check=False)
+    matches = is_version(tool.version(), result.stdout, parts=2 if client else 3)
+    return pathlib.Path(found) if matches else None

@@ -30,13 +30,12 @@ class Program:
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("etcd", "etcd-server", "/usr/bin/etcd", unpackable=True),
         Program("prometheus", "prometheus", "/usr/bin/prometheus", unpackable=True),
         Program("containerd", "containerd", "/usr/bin/containerd"),
         Program("containerd-shim-runc-v2", "containerd", "/usr/bin/containerd-shim-runc-v2"),
         Program("ctr", "containerd", "/usr/bin/ctr"),
         Program("runc", "runc", "/usr/sbin/runc"),
-        Program("bridge", "containernetworking-plugins", "/usr/lib/cni/bridge"),
+        Program("ptp", "containernetworking-plugins", "/usr/lib/cni/ptp"),
         Program("ip", "iproute2", "/usr/sbin/ip"),
         Program("nft", "nftables", "/usr/sbin/nft"),
         Program("iptables", "iptables", "/usr/sbin/iptables"),
@@ -45,8 +44,18 @@ PROGRAMS = {
         Program("debootstrap", "debootstrap", "/usr/sbin/debootstrap"),
     )
 }
-CONTROL_PLANE = ("etcd",)
-NODE = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "bridge", "ip", "nft", "iptables", "conntrack", "nsenter")
+NODE = (
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "runc",
+    "ptp",
+    "ip",
+    "nft",
+    "iptables",
+    "conntrack",
+    "nsenter",
+)
 
 
 def ensure(names: Iterable[str], reporter: progress.Reporter) -> dict[str, pathlib.Path]:

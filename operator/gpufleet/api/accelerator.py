@@ -6,7 +6,11 @@ from typing import Annotated
 
 import pydantic
 
-from gpufleet.api import meta
+from gpufleet.api import meta, rules
+
+DeviceClass = Annotated[
+    str, pydantic.Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
 
 
 class Accelerator(meta.Schema):
@@ -16,18 +20,20 @@ class Accelerator(meta.Schema):
     slice or device that offers this much.
     """
 
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules.validated(rules.at_most_one("accelerator", "count", "memory", "migProfile"))
+    )
+
     device_class: Annotated[
-        str | None,
+        DeviceClass | None,
         pydantic.Field(
-            alias="class",
-            max_length=63,
-            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            description="Device class, such as h100, h200 or a100-40gb; unset takes any.",
+            alias="class", description="Device class, such as h100, h200 or a100-40gb; unset takes any."
         ),
     ] = None
     count: Annotated[int | None, pydantic.Field(ge=1, le=64, description="Whole devices per pod.")] = None
     memory: Annotated[
-        meta.Quantity | None, pydantic.Field(description="Device memory that one pod needs, such as 16Gi.")
+        meta.MemoryQuantity | None,
+        pydantic.Field(description="Device memory that one pod needs, such as 16Gi."),
     ] = None
     mig_profile: Annotated[
         str | None,
@@ -43,7 +49,7 @@ class AssignedAccelerator(meta.Schema):
     """What the fleet cycle chose for an accelerator block; it stays until the block changes."""
 
     resource: Annotated[str, pydantic.Field(max_length=253, description="Extended resource name.")]
-    count: Annotated[int, pydantic.Field(ge=1, description="Units of the resource per pod.")]
+    count: Annotated[int, pydantic.Field(ge=1, le=64, description="Units of the resource per pod.")]
     products: Annotated[
         list[Annotated[str, pydantic.Field(max_length=63)]],
         pydantic.Field(max_length=32, description="Values of nvidia.com/gpu.product that fit; empty: any."),

@@ -6,22 +6,35 @@ from typing import Annotated
 
 import pydantic
 
-from gpufleet.api import meta, pod
+from gpufleet.api import accelerator as accelerators
+from gpufleet.api import meta, pod, rules
 
 KIND = "GPUPool"
 PLURAL = "gpupools"
 
-LabelValue = Annotated[str, pydantic.Field(max_length=63)]
+LONGEST_POOL_NAME = 63
+
+LabelValue = Annotated[
+    str, pydantic.Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
+]
 
 
 class PodDefaults(meta.Schema):
     """Merged into every child pod that runs on this pool."""
 
-    tolerations: Annotated[list[pod.Toleration], pydantic.Field(max_length=32)] = pydantic.Field(
-        default_factory=list
-    )
-    runtime_class_name: Annotated[str | None, pydantic.Field(max_length=253)] = None
-    env: Annotated[list[pod.EnvVar], pydantic.Field(max_length=64)] = pydantic.Field(default_factory=list)
+    tolerations: Annotated[
+        list[pod.Toleration], pydantic.Field(max_length=32, description="Taints that the pods accept.")
+    ] = pydantic.Field(default_factory=list)
+    runtime_class_name: Annotated[
+        str | None,
+        pydantic.Field(
+            min_length=1,
+            max_length=253,
+            pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+            description="RuntimeClass of the pods, such as nvidia; unset: the node's default.",
+        ),
+    ] = None
+    env: Annotated[list[pod.EnvVar], pod.env_vars(64)] = pydantic.Field(default_factory=list)
 
 
 class GPUPoolSpec(meta.Schema):
@@ -34,37 +47,46 @@ class GPUPoolSpec(meta.Schema):
         ),
     ]
     device_class: Annotated[
-        str | None,
-        pydantic.Field(
-            max_length=63,
-            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            description="Device class of the nodes; unset: read from the product label.",
-        ),
+        accelerators.DeviceClass | None,
+        pydantic.Field(description="Device class of the nodes; unset: read from the product label."),
     ] = None
-    pod_defaults: PodDefaults | None = None
+    pod_defaults: Annotated[
+        PodDefaults | None, pydantic.Field(description="Merged into every child pod that runs on this pool.")
+    ] = None
 
 
 class PoolResource(meta.Schema):
     """Units of one extended resource over all Ready nodes of the pool."""
 
-    name: str
-    allocatable: int
+    name: Annotated[str, pydantic.Field(max_length=253, description="Extended resource name.")]
+    allocatable: Annotated[meta.Count, pydantic.Field(description="Units that pods can get.")]
 
 
 class GPUPoolStatus(meta.Schema):
     """Aggregates; what each node holds is in the read API."""
 
-    observed_generation: int | None = None
-    conditions: list[meta.Condition] = pydantic.Field(default_factory=list)
-    nodes: int = 0
-    ready_nodes: int = 0
-    resources: list[PoolResource] = pydantic.Field(default_factory=list)
+    observed_generation: meta.ObservedGeneration = None
+    conditions: meta.Conditions = pydantic.Field(default_factory=list)
+    nodes: Annotated[meta.Count, pydantic.Field(description="Nodes that the selector finds.")] = 0
+    ready_nodes: Annotated[meta.Count, pydantic.Field(description="Those that are Ready.")] = 0
+    resources: Annotated[
+        list[PoolResource],
+        pydantic.Field(
+            max_length=64,
+            description="Extended resources over all Ready nodes.",
+            json_schema_extra=rules.list_map("name"),
+        ),
+    ] = pydantic.Field(default_factory=list)
 
 
 class GPUPool(pydantic.BaseModel):
-    """One GPUPool as the API server holds it."""
+    """Nodes that belong together: their device class, and what every pod on them gets."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_extra=rules.validated(rules.name_in_labels(KIND, LONGEST_POOL_NAME)),
+    )
 
     metadata: meta.ObjectMeta
     spec: GPUPoolSpec

@@ -8,9 +8,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import alias_generators
 
+from gpufleet.api import rules
+
 GROUP = "gpufleet.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+LONGEST_OBJECT_NAME = 40
+"""Characters of a name whose children append a revision or attempt and still fit into 63."""
 
 
 class Schema(pydantic.BaseModel):
@@ -34,21 +39,84 @@ ObjectName = Annotated[
 ]
 """A DNS-1123 label."""
 
+ReferenceName = Annotated[
+    str,
+    pydantic.Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        description="Name of the object, in this namespace.",
+    ),
+]
+"""A DNS-1123 subdomain: the name of another object."""
+
 Quantity = Annotated[
     str, pydantic.Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")
 ]
-"""A Kubernetes quantity of CPU or memory, written canonically."""
+"""A Kubernetes quantity of CPU, written canonically."""
+
+MemoryQuantity = Annotated[
+    str, pydantic.Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$")
+]
+"""A Kubernetes quantity of bytes: no milli-units."""
+
+Image = Annotated[str, pydantic.Field(min_length=1, max_length=1000, pattern=r"^\S+$")]
+
+RelativePath = Annotated[
+    str,
+    pydantic.Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^/:.][^:]*$",
+        json_schema_extra=rules.validated(
+            rules.Rule(
+                rule=r"!self.matches('(^|/)[.][.](/|$)')",
+                message="a path may not hold .. as one of its folders: name the folder itself",
+                says="self + ' may not hold .. as one of its folders: name the folder itself'",
+            )
+        ),
+    ),
+]
+"""A path within a volume, which it cannot leave."""
+
+Count = Annotated[int, pydantic.Field(ge=0, le=2**31 - 1)]
+Generation = Annotated[int, pydantic.Field(ge=0, le=2**53)]
+"""A metadata.generation, within what JSON numbers hold exactly."""
+
+Reason = Annotated[str, pydantic.Field(max_length=128)]
+Message = Annotated[str, pydantic.Field(max_length=1024)]
 
 
 class Condition(Schema):
-    """A metav1.Condition."""
+    """One aspect of the object's state, as every Kubernetes kind tells it."""
 
-    type: Annotated[str, pydantic.Field(max_length=316)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, pydantic.Field(min_length=1, max_length=1024)]
-    message: Annotated[str, pydantic.Field(max_length=32768)] = ""
-    observed_generation: Annotated[int, pydantic.Field(ge=0)] | None = None
-    last_transition_time: datetime.datetime
+    type: Annotated[str, pydantic.Field(max_length=316, description="What the condition is about.")]
+    status: Annotated[Literal["True", "False", "Unknown"], pydantic.Field(description="Whether it holds.")]
+    reason: Annotated[
+        str, pydantic.Field(min_length=1, max_length=1024, description="Why, in one CamelCase word.")
+    ]
+    message: Annotated[str, pydantic.Field(max_length=32768, description="Why, in a sentence.")] = ""
+    observed_generation: Annotated[
+        Generation | None, pydantic.Field(description="metadata.generation that it was computed from.")
+    ] = None
+    last_transition_time: Annotated[
+        datetime.datetime, pydantic.Field(description="When status last changed.")
+    ]
+
+
+Conditions = Annotated[
+    list[Condition],
+    pydantic.Field(
+        max_length=16,
+        description="The object's state, one condition per aspect.",
+        json_schema_extra=rules.list_map("type"),
+    ),
+]
+
+ObservedGeneration = Annotated[
+    Generation | None,
+    pydantic.Field(description="metadata.generation that this status answers."),
+]
 
 
 class ObjectMeta(pydantic.BaseModel):

@@ -1,0 +1,36 @@
+"""gpufleet's own chart, installed with the real Helm."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+from collections.abc import Mapping
+
+from gpufleet_sandbox import gobuild
+
+RELEASE = "gpufleet"
+NAMESPACE = "gpufleet-system"
+SANDBOX_VALUES = {"simgpu.enabled": "true", "triton.image": "gpufleet.dev/triton:2.51"}
+
+
+class HelmError(RuntimeError):
+    """Helm refused; the message is what it printed."""
+
+
+def install(helm: pathlib.Path, kubeconfig: pathlib.Path, values: Mapping[str, str]) -> str:
+    """`helm upgrade --install` of the chart, waiting until all of it is ready. Raises HelmError."""
+    argv = [
+        str(helm),
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(gobuild.tools_root().parent / "charts" / "gpufleet"),
+    ]
+    argv += ["--namespace", NAMESPACE, "--create-namespace", "--kubeconfig", str(kubeconfig)]
+    argv += ["--wait", "--timeout", "4m"]
+    for name, value in values.items():
+        argv += ["--set-string" if ":" in value else "--set", f"{name}={value}"]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise HelmError(f"helm: {result.stderr.strip()}")
+    return result.stdout

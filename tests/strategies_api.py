@@ -1,0 +1,133 @@
+"""Random valid objects, drawn from the structural schemas and made to keep the CEL rules."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from gpufleet.api import meta, pod, rules, schema, training_job
+
+Wire = dict[str, Any]
+
+LIST_LENGTH = 3
+TEXT_LENGTH = 40
+TEXT = st.characters(codec="ascii", categories=("L", "N", "P", "Zs"))
+MOMENTS = st.datetimes(min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2100, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0).isoformat() + "Z"
+)
+
+
+@functools.cache
+def specs(model: type[meta.Schema]) -> st.SearchStrategy[Wire]:
+    """Wire forms of one spec that the server accepts."""
+    return values(schema.structural_schema(model)).map(keep_rules)
+
+
+@functools.cache
+def statuses(model: type[meta.Schema]) -> st.SearchStrategy[Wire]:
+    """Wire forms of one status that the server accepts."""
+    return values(schema.structural_schema(model))
+
+
+def values(node: Wire) -> st.SearchStrategy[Any]:
+    """Values that one structural schema allows."""
+    if "enum" in node:
+        return st.sampled_from(node["enum"])
+    if node.get("format") == "date-time":
+        return MOMENTS
+    return BY_TYPE[node["type"]](node)
+
+
+def _strings(node: Wire) -> st.SearchStrategy[str]:
+    shortest, longest = node.get("minLength", 0), min(node["maxLength"], TEXT_LENGTH)
+    if "pattern" not in node:
+        return st.text(TEXT, min_size=shortest, max_size=longest)
+    drawn = st.from_regex(node["pattern"].removesuffix("$"), fullmatch=True, alphabet=TEXT)
+    return drawn.map(lambda text: text[:longest].rstrip("-._ ")).filter(
+        lambda text: len(text) >= shortest and ".." not in text and re.fullmatch(node["pattern"], text)
+    )
+
+
+def _integers(node: Wire) -> st.SearchStrategy[int]:
+    return st.integers(node["minimum"], node["maximum"])
+
+
+def _booleans(node: Wire) -> st.SearchStrategy[bool]:
+    return st.booleans()
+
+
+def _lists(node: Wire) -> st.SearchStrategy[list[Any]]:
+    keys = node.get(rules.LIST_MAP_KEYS)
+    return st.lists(
+        values(node["items"]),
+        min_size=node.get("minItems", 0),
+        max_size=min(node["maxItems"], LIST_LENGTH),
+        unique_by=(lambda item: tuple(item[key] for key in keys)) if keys else None,
+    )
+
+
+def _objects(node: Wire) -> st.SearchStrategy[Wire]:
+    if "additionalProperties" in node:
+        keys = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?", fullmatch=True)
+        return st.dictionaries(keys, values(node["additionalProperties"]), min_size=1, max_size=LIST_LENGTH)
+    members = {name: values(child) for name, child in node["properties"].items()}
+    required = {name: members.pop(name) for name in node.get("required", [])}
+    return st.fixed_dictionaries(required, optional=members)
+
+
+BY_TYPE: dict[str, Callable[[Wire], st.SearchStrategy[Any]]] = {
+    "string": _strings,
+    "integer": _integers,
+    "boolean": _booleans,
+    "array": _lists,
+    "object": _objects,
+}
+
+
+def keep_rules(spec: Wire) -> Wire:
+    """The spec, changed where a CEL rule would refuse it."""
+    if repository := spec.get("modelRepository", {}):
+        _keep_one(repository, ("persistentVolumeClaim", "image", "configMap"))
+    elif "modelRepository" in spec:
+        spec["modelRepository"] = {"image": {"reference": "models:1"}}
+    _keep_one(spec.get("accelerator", {}), ("count", "memory", "migProfile"))
+    for model in spec.get("models", []):
+        _keep_batches(model)
+    for template in (spec.get("template", {}), spec.get("podDefaults", {})):
+        _keep_template(template)
+    if workers := spec.get("workers"):
+        workers["min"] = min(workers.get("min", 1), workers["max"])
+        if spec.get("accelerator", {}).get("migProfile"):
+            spec["workers"] = {"max": 1}
+    return spec
+
+
+def _keep_one(members: Wire, names: tuple[str, ...]) -> None:
+    for extra in [name for name in names if name in members][1:]:
+        del members[extra]
+
+
+def _keep_batches(model: Wire) -> None:
+    for tensor in [*model.get("inputs", []), *model.get("outputs", [])]:
+        tensor["dims"] = [size or -1 for size in tensor["dims"]]
+    if "batching" in model:
+        largest = max(model["batching"].get("preferredBatchSizes", []), default=1)
+        model["maxBatchSize"] = max(largest, model.get("maxBatchSize", 1))
+
+
+def _keep_template(template: Wire) -> None:
+    reserved = {pod.DEVICE_ENV, *training_job.JAX_RENDEZVOUS_ENV, *training_job.TORCH_RENDEZVOUS_ENV}
+    if "env" in template:
+        template["env"] = [variable for variable in template["env"] if variable["name"] not in reserved]
+    if "requests" in template.get("resources", {}):
+        template["resources"].pop("limits", None)
+    for index, volume in enumerate(template.get("volumes", [])):
+        volume["mountPath"] = f"/mnt/{index}"
+        _keep_one(volume, ("persistentVolumeClaim", "emptyDir"))
+        if "persistentVolumeClaim" not in volume:
+            volume.setdefault("emptyDir", {})

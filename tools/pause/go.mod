@@ -1,0 +1,3 @@
+module gpufleet.dev/tools/pause
+
+go 1.26.0
