@@ -46,7 +46,8 @@ def open_node(
     record: state.Record, ordinal: int, archives: Sequence[pathlib.Path] = ()
 ) -> local_node.LocalNode:
     programs = {name: pathlib.Path(path) for name, path in record.programs.items()}
-    return local_node.LocalNode(record.instance, ordinal, record.server, programs, archives)
+    labels = {"gpufleet.dev/sandbox": record.name}
+    return local_node.LocalNode(record.instance, ordinal, record.server, programs, archives, labels)
 
 
 def apply(record: state.Record, manifests: str) -> None:

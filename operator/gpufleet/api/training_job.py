@@ -133,6 +133,9 @@ class JobAssignment(meta.Schema):
     accelerator: Annotated[
         accelerators.AssignedAccelerator | None, pydantic.Field(description="What each worker gets.")
     ] = None
+    requested: Annotated[
+        str, pydantic.Field(max_length=256, description="The accelerator block that this answers.")
+    ] = ""
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
 

@@ -13,6 +13,8 @@ from gpufleet.api import model_repository as repositories
 KIND = "TritonService"
 PLURAL = "tritonservices"
 
+ModelRepository = repositories.ModelRepository
+
 DataType = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "STRING", "BF16",
@@ -166,7 +168,7 @@ class TritonServiceSpec(meta.Schema):
     """What the ML engineer wants served."""
 
     model_repository: Annotated[
-        repositories.ModelRepository,
+        ModelRepository,
         pydantic.Field(description="Where the models' files are: exactly one of the members."),
     ]
     models: Annotated[
@@ -212,6 +214,9 @@ class ServiceAssignment(meta.Schema):
     accelerator: Annotated[
         accelerators.AssignedAccelerator | None, pydantic.Field(description="What each server gets.")
     ] = None
+    requested: Annotated[
+        str, pydantic.Field(max_length=256, description="The accelerator block that this answers.")
+    ] = ""
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
 

@@ -60,9 +60,6 @@ class Hierarchies:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
 
-    def exists(self, group: str) -> bool:
-        return any((root / group).is_dir() for root in self.roots)
-
     def _folders(self, group: str) -> Iterator[pathlib.Path]:
         """`group` and all below it in every tree, the deepest first."""
         for root in self.roots:

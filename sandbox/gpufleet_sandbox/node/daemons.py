@@ -14,7 +14,6 @@ from gpufleet_sandbox.node import config, layout, namespaces, template
 CONTAINERD = "containerd"
 KUBELET = "kubelet"
 KUBE_PROXY = "kube-proxy"
-NAMES = (CONTAINERD, KUBELET, KUBE_PROXY)
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 

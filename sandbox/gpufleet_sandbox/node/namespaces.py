@@ -78,7 +78,7 @@ def find_pids(netns: pathlib.Path) -> set[int]:
         wanted = netns.stat()
     except OSError:
         return set()
-    # A file left by an interrupted `ip netns add` is no namespace; its device is that of /run.
+    # An interrupted `ip netns add` leaves a plain file, which is nobody's namespace.
     pids = set()
     for folder in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):

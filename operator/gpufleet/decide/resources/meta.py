@@ -1,0 +1,85 @@
+"""Metadata that every child carries: names, labels, and the rules that pods keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpufleet.api import accelerator as accelerators
+from gpufleet.api import gpu_pool, pod
+from gpufleet.state import names
+
+
+def build_meta(name: str, namespace: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """ObjectMeta of a child; apply adds the owner."""
+    return {"name": name, "namespace": namespace, "labels": {names.MANAGED_BY: names.MANAGER, **labels}}
+
+
+def short_hash(content: Any) -> str:
+    """Ten hex digits that stand for this content."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def without_empty(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the API server would not store either: None, empty lists, maps and strings."""
+    return {key: value for key, value in mapping.items() if value not in (None, [], {}, "", ())}
+
+
+def build_env(*sources: Sequence[pod.EnvVar]) -> list[dict[str, Any]]:
+    """Environment variables; of those with the same name the last source wins."""
+    merged = {variable.name: variable.value for source in sources for variable in source}
+    return [without_empty({"name": name, "value": value}) for name, value in merged.items()]
+
+
+def build_resources(
+    wanted: pod.Resources | None, assigned: accelerators.AssignedAccelerator | None
+) -> dict[str, Any]:
+    """Requests and limits; the accelerator goes into both, as the API server would have it."""
+    requests = wanted.requests.to_wire() if wanted and wanted.requests else {}
+    limits = wanted.limits.to_wire() if wanted and wanted.limits else {}
+    if assigned is not None:
+        limits[assigned.resource] = requests[assigned.resource] = str(assigned.count)
+    return without_empty({"requests": requests, "limits": limits})
+
+
+def build_affinity(assigned: accelerators.AssignedAccelerator | None) -> dict[str, Any] | None:
+    """Only nodes whose product fits; None where any does."""
+    if assigned is None or not assigned.products:
+        return None
+    fits = {"key": names.GPU_PRODUCT_LABEL, "operator": "In", "values": sorted(assigned.products)}
+    terms = [{"matchExpressions": [fits]}]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+
+def build_pool_fields(pool: gpu_pool.GPUPool | None) -> dict[str, Any]:
+    """What a pool gives every pod that runs on it."""
+    if pool is None:
+        return {}
+    defaults = pool.spec.pod_defaults or gpu_pool.PodDefaults()
+    return without_empty(
+        {
+            "nodeSelector": dict(pool.spec.node_selector),
+            "tolerations": [toleration.to_wire() for toleration in defaults.tolerations],
+            "runtimeClassName": defaults.runtime_class_name,
+        }
+    )
+
+
+def pool_env(pool: gpu_pool.GPUPool | None) -> Sequence[pod.EnvVar]:
+    """Environment that a pool gives every container."""
+    return pool.spec.pod_defaults.env if pool and pool.spec.pod_defaults else ()
+
+
+def build_pod_security(user: int | None = None) -> dict[str, Any]:
+    """securityContext of a pod that Pod Security's `restricted` admits."""
+    context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    return context if user is None else {**context, "runAsUser": user, "runAsGroup": user, "fsGroup": user}
+
+
+def build_container_security(*, read_only_root: bool) -> dict[str, Any]:
+    """securityContext of a container that Pod Security's `restricted` admits."""
+    context: dict[str, Any] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    return {**context, "readOnlyRootFilesystem": True} if read_only_root else context

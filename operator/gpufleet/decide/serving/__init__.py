@@ -1,0 +1,1 @@
+"""Serving: a TritonService becomes Deployments, Services and the list of wanted models."""

@@ -1,0 +1,152 @@
+"""The pod of a TritonService: the Triton server and, beside it, the model agent.
+
+The agent starts first and makes the key that Triton's model-repository API then asks for, so inference
+clients can neither load nor unload. Readiness and draining are the agent's, because Triton's own ready
+flag is true after an unload and false while any model loads (triton-inference-server/server #7588, #5940).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpufleet import settings
+from gpufleet.api import accelerator as accelerators
+from gpufleet.api import gpu_pool, triton_service
+from gpufleet.decide.resources import meta
+from gpufleet.state import names
+
+USER = 1000
+DRAIN_S = 10
+GRACE_S = 60
+KEY_HEADER = "gpufleet-key"
+MODELS_PATH = "/models"
+RUN_PATH = "/run/gpufleet"
+WANTED_PATH = "/etc/gpufleet/models"
+_SHARED_MEMORY = "256Mi"
+
+# Only a shell can read the key from a file; exec leaves Triton as the process that gets signals.
+_START = f"""exec tritonserver \
+--model-repository={MODELS_PATH} \
+--model-control-mode=explicit \
+--http-restricted-api=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
+--grpc-restricted-protocol=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
+--grpc-max-connection-age=300000 \
+--metrics-config=summary_latencies=true \
+--exit-timeout-secs=30
+"""
+
+
+def build_template(
+    service: triton_service.TritonService,
+    assigned: accelerators.AssignedAccelerator | None,
+    pool: gpu_pool.GPUPool | None,
+    defaults: settings.Settings,
+) -> dict[str, Any]:
+    """The pod template, without the label of its revision, which is made from it."""
+    template = service.spec.template or triton_service.ServerTemplate()
+    image = template.image or defaults.triton_image
+    spec = {
+        **meta.build_pool_fields(pool),
+        "affinity": meta.build_affinity(assigned),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": meta.build_pod_security(USER),
+        "terminationGracePeriodSeconds": GRACE_S,
+        "priorityClassName": template.priority_class_name,
+        "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
+        "initContainers": [_build_agent(defaults)],
+        "containers": [_build_triton(image, template, assigned, pool)],
+        "volumes": _build_volumes(service),
+    }
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(names.TRITON_METRICS_PORT)}
+    labels = {names.MANAGED_BY: names.MANAGER, names.SERVICE_LABEL: service.metadata.name}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": meta.without_empty(spec)}
+
+
+def _build_triton(
+    image: str,
+    template: triton_service.ServerTemplate,
+    assigned: accelerators.AssignedAccelerator | None,
+    pool: gpu_pool.GPUPool | None,
+) -> dict[str, Any]:
+    ports = {
+        "http": names.TRITON_HTTP_PORT,
+        "grpc": names.TRITON_GRPC_PORT,
+        "metrics": names.TRITON_METRICS_PORT,
+    }
+    live = {"path": "/v2/health/live", "port": "http"}
+    container = {
+        "name": "triton",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/bin/sh", "-c", _START],
+        "env": meta.build_env(meta.pool_env(pool), template.env),
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
+        "resources": meta.build_resources(template.resources, assigned),
+        "startupProbe": {"httpGet": live, "periodSeconds": 2, "failureThreshold": 300},
+        "livenessProbe": {"httpGet": live, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
+        "lifecycle": {
+            "preStop": {"httpGet": {"path": "/prestop", "port": names.AGENT_PORT, "scheme": "HTTP"}}
+        },
+        "securityContext": meta.build_container_security(read_only_root=False),
+        "volumeMounts": [
+            {"name": "models", "mountPath": MODELS_PATH, "readOnly": True},
+            {"name": "run", "mountPath": RUN_PATH, "readOnly": True},
+            {"name": "shm", "mountPath": "/dev/shm"},
+        ],
+    }
+    return meta.without_empty(container)
+
+
+def _build_agent(defaults: settings.Settings) -> dict[str, Any]:
+    """A sidecar (an init container that is restarted always): up before Triton, gone after it."""
+
+    def probe(path: str, **limits: int) -> dict[str, Any]:
+        return {"httpGet": {"path": path, "port": "agent"}, **limits}
+
+    return {
+        "name": "model-agent",
+        "image": defaults.agent_image,
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "args": ["agent", "model"],
+        "env": [{"name": "GPUFLEET_AGENT_DRAIN_S", "value": str(DRAIN_S)}],
+        "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
+        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
+        "readinessProbe": probe("/readyz", periodSeconds=2, failureThreshold=1, timeoutSeconds=2),
+        "livenessProbe": probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": meta.build_container_security(read_only_root=True),
+        "volumeMounts": [
+            {"name": "models", "mountPath": MODELS_PATH, "readOnly": True},
+            {"name": "run", "mountPath": RUN_PATH},
+            {"name": "wanted", "mountPath": WANTED_PATH, "readOnly": True},
+        ],
+    }
+
+
+def _build_volumes(service: triton_service.TritonService) -> list[dict[str, Any]]:
+    return [
+        {"name": "models", **_build_repository(service.spec.model_repository)},
+        {"name": "wanted", "configMap": {"name": wanted_models_name(service.metadata.name)}},
+        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
+    ]
+
+
+def _build_repository(repository: triton_service.ModelRepository) -> dict[str, Any]:
+    """The volume behind the model repository, always read-only."""
+    if (claim := repository.persistent_volume_claim) is not None:
+        return {"persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}
+    if (image := repository.image) is not None:
+        return {"image": image.to_wire()}
+    if (config_map := repository.config_map) is not None:
+        return {
+            "configMap": {"name": config_map.name, "items": [item.to_wire() for item in config_map.items]}
+        }
+    raise ValueError("spec.modelRepository is empty: give persistentVolumeClaim, image or configMap")
+
+
+def wanted_models_name(service: str) -> str:
+    """The ConfigMap that tells the agents of a service what to load."""
+    return f"{service}-models"

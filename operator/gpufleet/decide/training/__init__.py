@@ -1,0 +1,1 @@
+"""Training: a TrainingJob becomes one Indexed Job per attempt of its gang."""

@@ -1,0 +1,192 @@
+"""TrainingJob → one Indexed Job per attempt of its gang, and status.
+
+The attempt is read off the Jobs that exist, so that an operator that restarts repeats nothing. A failed
+Job stays for its logs; the next attempt waits until no pod of the failed one holds anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from gpufleet import settings
+from gpufleet.api import reasons, training_job
+from gpufleet.decide import diagnosis
+from gpufleet.decide import status as statuses
+from gpufleet.decide.placement import accelerators
+from gpufleet.decide.resources import core, workloads
+from gpufleet.decide.training import environment, outcome, pod
+from gpufleet.state import children, decision, names, view
+
+
+def decide(view: view.JobView, defaults: settings.Settings, now: datetime.datetime) -> decision.Decision:
+    """What this job needs now; `defaults` has nothing for jobs yet."""
+    job = view.job
+    newest = outcome.find_newest(view.children)
+    keep = frozenset(child.ref for child in view.children if child.kind == "Job")
+    attempt = outcome.read_attempt(newest) if newest else 0
+    assignment = job.status.assignment
+    if newest is None and (assignment is None or assignment.workers == 0 or outcome.is_finished(job)):
+        return _report(view, None, _judge_waiting(job), now, keep=keep)
+    workers = assignment.workers if assignment and assignment.workers else 0
+    if newest is None or _may_restart(view, newest):
+        manifests = _build_attempt(view, workers, attempt + 1) if workers else ()
+        found = _judge_start(attempt + 1, newest)
+        return _report(view, newest, found, now, attempt=attempt + 1, apply=manifests, keep=keep)
+    return _report(
+        view, newest, _judge_attempt(view, newest), now, apply=_rendezvous(view, workers), keep=keep
+    )
+
+
+def _may_restart(view: view.JobView, newest: children.Child) -> bool:
+    """Whether the newest attempt has failed, another is allowed, and its pods hold nothing any more."""
+    attempt = outcome.read_attempt(newest)
+    failed = outcome.has_condition(newest, "Failed")
+    allowed = attempt <= view.job.spec.failure_policy.max_restarts
+    return failed and allowed and not _pods_left(view, attempt)
+
+
+def _pods_left(view: view.JobView, attempt: int) -> bool:
+    return any(
+        one.labels.get(names.ATTEMPT_LABEL) == str(attempt) and not one.is_terminal for one in view.pods
+    )
+
+
+def _rendezvous(view: view.JobView, workers: int) -> tuple[Mapping[str, Any], ...]:
+    """The headless Service under which workers find worker 0; a gang of one needs none."""
+    if workers <= 1:
+        return ()
+    name, namespace = view.job.metadata.name, view.job.metadata.namespace
+    ours = {names.JOB_LABEL: name}
+    ports = {"rendezvous": environment.JAX_PORT}
+    return (core.build_service(name, namespace, ours, ours, ports, headless=True, before_ready=True),)
+
+
+def _build_attempt(view: view.JobView, workers: int, attempt: int) -> tuple[Mapping[str, Any], ...]:
+    job = view.job
+    assigned = job.status.assignment.accelerator if job.status.assignment else None
+    template = pod.build_template(job, workers, assigned, view.pool, attempt)
+    labels = {names.JOB_LABEL: job.metadata.name, names.ATTEMPT_LABEL: str(attempt)}
+    name = environment.job_name(job, attempt)
+    manifest = workloads.build_indexed_job(name, job.metadata.namespace, labels, workers, template)
+    return (*_rendezvous(view, workers), manifest)
+
+
+def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
+    """A job without any attempt: it waits for admission, or cannot be admitted."""
+    if outcome.is_finished(job):
+        before = next(one for one in job.status.conditions if one.type == reasons.SUCCEEDED)
+        return statuses.Verdict(before.status == "True", before.reason, before.message)
+    assignment = job.status.assignment
+    if assignment is None or not accelerators.answers(assignment, job.spec.accelerator):
+        message = "the fleet cycle has not looked at this job yet"
+        return statuses.Verdict(
+            None, reasons.AWAITING_ASSIGNMENT, message, reconciling=(reasons.AWAITING_ASSIGNMENT, message)
+        )
+    lacks_room = assignment.reason == reasons.INSUFFICIENT_CAPACITY
+    stuck = None if lacks_room else (assignment.reason, assignment.message)
+    return statuses.Verdict(None, assignment.reason, assignment.message, stalled=stuck)
+
+
+def _judge_start(attempt: int, previous: children.Child | None) -> statuses.Verdict:
+    if previous is None:
+        return statuses.Verdict(
+            None, reasons.STARTING, "the gang starts", reconciling=(reasons.STARTING, "creating workers")
+        )
+    message = f"attempt {attempt - 1} failed, the whole gang starts again: {outcome.read_failure(previous)}"
+    return statuses.Verdict(
+        None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, "creating workers")
+    )
+
+
+def _judge_attempt(view: view.JobView, newest: children.Child) -> statuses.Verdict:
+    attempt = outcome.read_attempt(newest)
+    if outcome.has_condition(newest, "Complete"):
+        return statuses.Verdict(True, reasons.COMPLETED, f"every worker succeeded in attempt {attempt}")
+    if outcome.has_condition(newest, "Failed"):
+        return _judge_failure(view, newest)
+    pods = [one for one in view.pods if one.labels.get(names.ATTEMPT_LABEL) == str(attempt)]
+    workers = int(newest.body["spec"].get("parallelism", 0))
+    if len(pods) >= workers and all(one.phase != "Pending" for one in pods):
+        return statuses.Verdict(None, reasons.RUNNING, f"attempt {attempt} runs")
+    found = diagnosis.diagnose(one for one in pods if one.phase == "Pending")
+    reason, message = found or (reasons.STARTING, f"attempt {attempt} starts")
+    return statuses.Verdict(None, reason, message, reconciling=(reason, message))
+
+
+def _judge_failure(view: view.JobView, newest: children.Child) -> statuses.Verdict:
+    attempt = outcome.read_attempt(newest)
+    why = _explain_failure(view, newest)
+    if attempt <= view.job.spec.failure_policy.max_restarts:
+        message = f"attempt {attempt} failed, waiting for its workers to end: {why}"
+        return statuses.Verdict(None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, message))
+    message = f"attempt {attempt} failed and failurePolicy.maxRestarts allows no other: {why}"
+    return statuses.Verdict(False, reasons.RESTARTS_EXHAUSTED, message)
+
+
+def _explain_failure(view: view.JobView, newest: children.Child) -> str:
+    """What the first failed worker said, else what the Job says."""
+    attempt = newest.labels.get(names.ATTEMPT_LABEL)
+    failed = [
+        one for one in view.pods if one.labels.get(names.ATTEMPT_LABEL) == attempt and one.phase == "Failed"
+    ]
+    for one in sorted(failed, key=lambda one: one.name):
+        for container in one.containers:
+            if container.exit_code:
+                said = f": {container.message.strip()}" if container.message else ""
+                return f"{one.name} exited with {container.exit_code} ({container.terminated_reason}){said}"
+    return outcome.read_failure(newest)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Counts:
+    active: int = 0
+    succeeded: int = 0
+    started: str | None = None
+    completed: str | None = None
+
+    @classmethod
+    def of(cls, newest: children.Child | None) -> _Counts:
+        if newest is None:
+            return cls()
+        return cls(
+            outcome.read_count(newest, "active"),
+            outcome.read_count(newest, "succeeded"),
+            outcome.read_time(newest, "startTime"),
+            outcome.read_time(newest, "completionTime"),
+        )
+
+
+def _report(
+    view: view.JobView,
+    newest: children.Child | None,
+    found: statuses.Verdict,
+    now: datetime.datetime,
+    *,
+    attempt: int | None = None,
+    apply: tuple[Mapping[str, Any], ...] = (),
+    keep: frozenset[children.ChildRef] = frozenset(),
+) -> decision.Decision:
+    job = view.job
+    old = job.status.conditions
+    conditions = statuses.build_conditions(job.metadata, old, reasons.SUCCEEDED, found, now)
+    counts = _Counts.of(newest)
+    if attempt is None:
+        attempt = outcome.read_attempt(newest) if newest else job.status.attempt
+    status = {
+        "observedGeneration": job.metadata.generation,
+        "conditions": [one.to_wire() for one in conditions],
+        "attempt": attempt,
+        "activeWorkers": counts.active,
+        "succeededWorkers": counts.succeeded,
+        "startTime": counts.started,
+        "completionTime": counts.completed,
+    }
+    return decision.Decision(
+        status={key: value for key, value in status.items() if value is not None},
+        apply=apply,
+        keep=keep,
+        events=statuses.events_of_change(old, conditions),
+    )

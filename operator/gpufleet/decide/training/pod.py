@@ -1,0 +1,82 @@
+"""The pod of one worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpufleet.api import accelerator as accelerators
+from gpufleet.api import gpu_pool, pod, training_job
+from gpufleet.decide.resources import meta
+from gpufleet.decide.training import environment
+from gpufleet.state import names
+
+USER = 1000
+
+
+def build_template(
+    job: training_job.TrainingJob,
+    workers: int,
+    assigned: accelerators.AssignedAccelerator | None,
+    pool: gpu_pool.GPUPool | None,
+    attempt: int,
+) -> dict[str, Any]:
+    """The pod template of an attempt."""
+    template = job.spec.template
+    spec = {
+        **meta.build_pool_fields(pool),
+        "affinity": meta.build_affinity(assigned),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "securityContext": meta.build_pod_security(USER),
+        "priorityClassName": job.spec.priority_class_name,
+        "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
+        "subdomain": job.metadata.name if workers > 1 else None,
+        "containers": [_build_worker(job, workers, assigned, pool, attempt)],
+        "volumes": [_build_volume(volume) for volume in template.volumes],
+    }
+    return {"metadata": {"labels": labels(job, attempt)}, "spec": meta.without_empty(spec)}
+
+
+def labels(job: training_job.TrainingJob, attempt: int) -> dict[str, str]:
+    """What tells a worker's job and attempt."""
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.JOB_LABEL: job.metadata.name,
+        names.ATTEMPT_LABEL: str(attempt),
+    }
+
+
+def _build_worker(
+    job: training_job.TrainingJob,
+    workers: int,
+    assigned: accelerators.AssignedAccelerator | None,
+    pool: gpu_pool.GPUPool | None,
+    attempt: int,
+) -> dict[str, Any]:
+    template = job.spec.template
+    rendezvous = environment.build(job, workers, assigned.count if assigned else 1, attempt)
+    container = {
+        "name": "worker",
+        "image": template.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": list(template.command),
+        "args": list(template.args),
+        "env": meta.build_env(meta.pool_env(pool), template.env) + rendezvous,
+        "resources": meta.build_resources(template.resources, assigned),
+        "securityContext": meta.build_container_security(read_only_root=False),
+        # The last lines of the log tell why a worker failed, where it wrote no message itself.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes
+        ],
+    }
+    return meta.without_empty(container)
+
+
+def _build_volume(volume: pod.Volume) -> dict[str, Any]:
+    if (claim := volume.persistent_volume_claim) is not None:
+        reference = meta.without_empty({"claimName": claim.claim_name, "readOnly": claim.read_only or None})
+        return {"name": volume.name, "persistentVolumeClaim": reference}
+    empty_dir = volume.empty_dir or pod.EmptyDir()
+    return {"name": volume.name, "emptyDir": meta.without_empty(empty_dir.to_wire())}

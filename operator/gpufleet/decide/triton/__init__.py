@@ -1,0 +1,1 @@
+"""Triton: typed model configuration as Triton reads it."""

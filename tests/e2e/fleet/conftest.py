@@ -1,0 +1,43 @@
+"""gpufleet installed by its chart on the real nodes, the first of which is cut into slices."""
+
+from __future__ import annotations
+
+import pathlib
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from gpufleet_sandbox import binaries, charts, kubectl
+
+SLICE = "nvidia.com/mig-1g.10gb"
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="session")
+def client(sandbox) -> kubectl.Kubectl:
+    return kubectl.Kubectl(binaries.ensure("kubectl"), sandbox.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def fleet(client: kubectl.Kubectl) -> kubectl.Kubectl:
+    """kubectl for a cluster with the chart installed and MIG slices to be had."""
+    charts.install(binaries.ensure("helm"), client.kubeconfig, charts.SANDBOX_VALUES)
+    node = client.get("nodes", "-l", "nvidia.com/mig.capable=true")["items"][0]["metadata"]["name"]
+    client.run("label", "node", node, "nvidia.com/mig.config=demo", "--overwrite")
+    kubectl.wait_until(
+        f"{SLICE} on {node}",
+        lambda: int(client.get("node", node)["status"]["allocatable"].get(SLICE, "0")) > 0,
+        timeout_s=120,
+    )
+    return client
+
+
+@pytest.fixture
+def namespace(fleet: kubectl.Kubectl) -> Iterator[str]:
+    """A namespace of the test's own that refuses pods below the restricted standard."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    fleet.run("create", "namespace", name)
+    fleet.run("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    fleet.run("delete", "namespace", name, "--wait=false")

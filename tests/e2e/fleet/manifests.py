@@ -1,0 +1,71 @@
+"""Objects as users write them, with what a test wants changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+DOUBLER = """
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        read = lambda r: pb.get_input_tensor_by_name(r, "X").as_numpy()
+        return [pb.InferenceResponse([pb.Tensor("Y", read(r) * 2)]) for r in requests]
+"""
+BROKEN = "raise RuntimeError('weights are missing')\n"
+
+
+def model(name: str, **changes: Any) -> dict[str, Any]:
+    tensor = {"dataType": "FP32", "dims": [4]}
+    return {
+        "name": name,
+        "backend": "python",
+        "maxBatchSize": 8,
+        "inputs": [{"name": "X", **tensor}],
+        "outputs": [{"name": "Y", **tensor}],
+        "instanceGroups": [{"kind": "CPU", "count": 1}],
+        **changes,
+    }
+
+
+def service(namespace: str, name: str, models: list[str], **spec: Any) -> str:
+    """A ConfigMap with python models (`broken` cannot load) and the service that runs them."""
+    keys = {
+        f"{one}.py": BROKEN if one.startswith("broken") else DOUBLER
+        for one in ("doubler", "second", "broken")
+    }
+    code = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{name}-code", "namespace": namespace},
+        "data": keys,
+    }
+    items = [{"key": key, "path": f"{key.removesuffix('.py')}/1/model.py"} for key in keys]
+    wanted = {
+        "apiVersion": "gpufleet.dev/v1alpha1",
+        "kind": "TritonService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "modelRepository": {"configMap": {"name": f"{name}-code", "items": items}},
+            "models": [model(one) for one in models],
+            "accelerator": {"migProfile": "1g.10gb"},
+            **spec,
+        },
+    }
+    return f"{json.dumps(code)}\n---\n{json.dumps(wanted)}\n"
+
+
+def training_job(namespace: str, name: str, script: str, *, workers: int = 2, **spec: Any) -> str:
+    """A gang that runs a Python script in the trainer's image."""
+    wanted = {
+        "apiVersion": "gpufleet.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "framework": "JAX",
+            "workers": {"max": workers},
+            "template": {"image": "gpufleet.dev/trainer:0.1.0", "command": ["python3", "-c", script]},
+            **spec,
+        },
+    }
+    return json.dumps(wanted)

@@ -1,0 +1,181 @@
+"""A TritonService on real nodes: the real server answers, changes live, and outlives the operator."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from gpufleet_sandbox import inference, kubectl
+from tests.e2e.fleet import manifests
+
+NAME = "vision"
+TIMEOUT = "--timeout=180s"
+
+
+def apply(fleet: kubectl.Kubectl, manifest: str) -> None:
+    fleet.run("apply", "--server-side", "-f", "-", stdin=manifest)
+
+
+def status(fleet: kubectl.Kubectl, namespace: str) -> dict[str, Any]:
+    read: dict[str, Any] = fleet.get("tsvc", NAME, "-n", namespace).get("status", {})
+    return read
+
+
+def models(fleet: kubectl.Kubectl, namespace: str) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in status(fleet, namespace).get("models", [])}
+
+
+def pods(fleet: kubectl.Kubectl, namespace: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = fleet.get("pods", "-n", namespace, "-l", f"gpufleet.dev/service={NAME}")[
+        "items"
+    ]
+    return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def answers(fleet: kubectl.Kubectl, namespace: str, model: str) -> list[float]:
+    with inference.forward(fleet, namespace, f"svc/{NAME}", 8000) as address:
+        return inference.infer(address, model, "X", [1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.fixture
+def serving(fleet: kubectl.Kubectl, namespace: str) -> str:
+    """A namespace in which the service runs and is Ready."""
+    apply(fleet, manifests.service(namespace, NAME, ["doubler"]))
+    fleet.run("wait", "-n", namespace, f"tsvc/{NAME}", "--for=condition=Ready", TIMEOUT)
+    return namespace
+
+
+def test_serves_on_a_slice_and_says_so(fleet: kubectl.Kubectl, serving: str) -> None:
+    assert answers(fleet, serving, "doubler") == [2.0, 4.0, 6.0, 8.0]
+    read = status(fleet, serving)
+    assert read["assignment"]["accelerator"]["resource"] == "nvidia.com/mig-1g.10gb"
+    assert models(fleet, serving) == {"doubler": "Ready"}
+    [pod] = pods(fleet, serving)
+    shown = fleet.run("exec", "-n", serving, pod["metadata"]["name"], "-c", "triton", "--", "printenv")
+    assert "NVIDIA_VISIBLE_DEVICES=MIG-" in shown
+
+
+def test_clients_cannot_unload_models(fleet: kubectl.Kubectl, serving: str) -> None:
+    with (
+        inference.forward(fleet, serving, f"svc/{NAME}", 8000) as address,
+        pytest.raises(OSError, match="40"),
+    ):
+        inference.post(address, "/v2/repository/models/doubler/unload", {})
+    assert answers(fleet, serving, "doubler") == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_models_come_and_go_without_a_new_pod(fleet: kubectl.Kubectl, serving: str) -> None:
+    before = {pod["metadata"]["uid"] for pod in pods(fleet, serving)}
+    apply(fleet, manifests.service(serving, NAME, ["doubler", "second"]))
+    kubectl.wait_until(
+        "second Ready",
+        lambda: models(fleet, serving) == {"doubler": "Ready", "second": "Ready"},
+        timeout_s=150,
+    )
+    assert answers(fleet, serving, "second") == [2.0, 4.0, 6.0, 8.0]
+    apply(fleet, manifests.service(serving, NAME, ["second"]))
+    kubectl.wait_until("doubler gone", lambda: models(fleet, serving) == {"second": "Ready"}, timeout_s=150)
+    assert {pod["metadata"]["uid"] for pod in pods(fleet, serving)} == before
+
+
+def test_a_model_that_cannot_load_says_why_and_harms_no_other(fleet: kubectl.Kubectl, serving: str) -> None:
+    apply(fleet, manifests.service(serving, NAME, ["doubler", "broken"]))
+    kubectl.wait_until(
+        "broken Failed", lambda: models(fleet, serving).get("broken") == "Failed", timeout_s=150
+    )
+    [failed] = [one for one in status(fleet, serving)["models"] if one["name"] == "broken"]
+    assert "weights are missing" in failed["message"]
+    [pod] = pods(fleet, serving)
+    shown = fleet.run(
+        "exec", "-n", serving, pod["metadata"]["name"], "-c", "triton", "--",
+        "python3", "-c", "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/v2/models/doubler/ready').status)",
+    )  # fmt: skip
+    assert shown.strip() == "200"
+
+
+def test_recovers_while_the_operator_is_down(fleet: kubectl.Kubectl, serving: str) -> None:
+    fleet.run("scale", "-n", "gpufleet-system", "deployment/gpufleet", "--replicas=0")
+    try:
+        kubectl.wait_until(
+            "the operator gone",
+            lambda: (
+                not fleet.get("pods", "-n", "gpufleet-system", "-l", "app.kubernetes.io/component=operator")[
+                    "items"
+                ]
+            ),
+            timeout_s=90,
+        )
+        [pod] = pods(fleet, serving)
+        fleet.run("delete", "pod", "-n", serving, pod["metadata"]["name"], "--grace-period=1")
+        kubectl.wait_until("a new pod Ready", lambda: any(map(is_ready, pods(fleet, serving))), timeout_s=150)
+        assert answers(fleet, serving, "doubler") == [2.0, 4.0, 6.0, 8.0]
+    finally:
+        fleet.run("scale", "-n", "gpufleet-system", "deployment/gpufleet", "--replicas=1")
+        fleet.run("rollout", "status", "-n", "gpufleet-system", "deployment/gpufleet", TIMEOUT)
+
+
+def test_scale_down_loses_no_request(fleet: kubectl.Kubectl, serving: str) -> None:
+    fleet.run("scale", "-n", serving, f"tsvc/{NAME}", "--replicas=2")
+    kubectl.wait_until("two Ready", lambda: sum(map(is_ready, pods(fleet, serving))) == 2, timeout_s=150)
+    caller = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "caller", "namespace": serving},
+        "spec": caller_spec(f"http://{NAME}:8000/v2/models/doubler/infer"),
+    }
+    apply(fleet, json.dumps(caller))
+    fleet.run("wait", "-n", serving, "pod/caller", "--for=condition=Ready", TIMEOUT)
+    fleet.run("scale", "-n", serving, f"tsvc/{NAME}", "--replicas=1")
+    kubectl.wait_until("one left", lambda: len(pods(fleet, serving)) == 1, timeout_s=120)
+    fleet.run("wait", "-n", serving, "pod/caller", "--for=jsonpath={.status.phase}=Succeeded", TIMEOUT)
+    said = fleet.run("logs", "-n", serving, "caller").split()
+    assert said[-1] == "failed=0", said
+    assert int(said[0].removeprefix("sent=")) > 100
+
+
+def caller_spec(url: str) -> dict[str, Any]:
+    """A pod that sends one request after another for half a minute and counts those that fail."""
+    script = f"""
+import json, time, urllib.request
+tensor = {{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}}
+body = json.dumps({{"inputs": [tensor]}}).encode()
+sent = failed = 0
+until = time.monotonic() + 30
+while time.monotonic() < until:
+    sent += 1
+    try:
+        urllib.request.urlopen(urllib.request.Request({url!r}, body), timeout=5).read()
+    except OSError as error:
+        failed += 1
+        print(error)
+    time.sleep(0.02)
+print(f"sent={{sent}} failed={{failed}}")
+"""
+    restricted = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "caller",
+        "image": "gpufleet.dev/gpufleet:0.1.0",
+        "command": ["python3", "-c", script],
+        "securityContext": restricted,
+    }
+    return {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}
+
+
+def test_status_is_quiet_when_nothing_happens(fleet: kubectl.Kubectl, serving: str) -> None:
+    before = fleet.get("tsvc", NAME, "-n", serving)["metadata"]["resourceVersion"]
+    time.sleep(20)  # a quiet period is what is under test
+    assert fleet.get("tsvc", NAME, "-n", serving)["metadata"]["resourceVersion"] == before
