@@ -1,4 +1,4 @@
-"""`gpufleet sandbox up | down | status | kubeconfig | logs`."""
+"""`gpufleet sandbox up | demo | down | status | kubeconfig | logs`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ import sys
 
 import click
 
-from gpufleet_sandbox import debian, existing, gobuild, local, network, processes, progress, provider, state
+from gpufleet_sandbox import (
+    charts,
+    debian,
+    demo,
+    existing,
+    gobuild,
+    kubectl,
+    local,
+    network,
+    processes,
+    progress,
+    provider,
+    state,
+)
 from gpufleet_sandbox.images import rootfs
 
 _ERRORS = (
@@ -19,6 +32,8 @@ _ERRORS = (
     processes.StartError,
     network.NetworkError,
     rootfs.ImageError,
+    charts.HelmError,
+    kubectl.KubectlError,
     TimeoutError,
     OSError,
 )
@@ -65,6 +80,12 @@ def up(name: str, nodes: int, kwok: int, kind: str, kubeconfig: str | None, imag
     with reporter.step(f"sandbox {name} is up"):
         cluster.up()
     reporter.say(f"export KUBECONFIG={cluster.kubeconfig()}")
+
+
+@sandbox.command(name="demo")
+def show_demo() -> None:
+    """Show the main job: a cluster, a model served, a gang trained. Ctrl-C ends it."""
+    demo.run(progress.Reporter())
 
 
 @sandbox.command()

@@ -58,5 +58,13 @@ def agent() -> None:
     """Run what stands beside workloads."""
 
 
+@agent.command()
+def model() -> None:
+    """Keep the Triton server of this pod at the list of wanted models."""
+    from gpufleet.agents.model import main as model_main
+
+    model_main.run()
+
+
 if __name__ == "__main__":
     main()

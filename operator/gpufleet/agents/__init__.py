@@ -1,0 +1,1 @@
+"""What runs beside workloads, with the operator up or down."""

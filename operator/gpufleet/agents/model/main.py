@@ -1,0 +1,100 @@
+"""`gpufleet agent model`: makes the key, serves probes, keeps the models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+from pythonjsonlogger import json as json_logs
+
+from gpufleet.agents.model import keeper, server, settings
+
+
+def run() -> None:
+    """Runs until SIGTERM."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(json_logs.JsonFormatter("{asctime}{levelname}{message}", style="{"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    asyncio.run(_main(settings.AgentSettings()))
+
+
+async def _main(config: settings.AgentSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    triton = server.Server(config.triton, config.key_header, make_key(config), config.load_timeout_s)
+    kept = keeper.Keeper(config, triton)
+    async with serving(kept):
+        task = asyncio.create_task(kept.run())
+        await asyncio.wait([task, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    await triton.close()
+
+
+def make_key(config: settings.AgentSettings) -> str:
+    """The key of this pod: made once, so that an agent that restarts still has the one Triton was given."""
+    with contextlib.suppress(FileNotFoundError):
+        return config.key.read_text()
+    part = config.key.with_suffix(".part")
+    part.write_text(secrets.token_hex(32))
+    part.chmod(0o400)
+    os.replace(part, config.key)
+    return config.key.read_text()
+
+
+@contextlib.asynccontextmanager
+async def serving(kept: keeper.Keeper) -> AsyncIterator[None]:
+    """Serves /healthz, /readyz, /models and /prestop while the body runs."""
+    app = web.Application()
+    app.router.add_get("/healthz", _answer_with(kept, _healthz))
+    app.router.add_get("/readyz", _answer_with(kept, _readyz))
+    app.router.add_get("/models", _answer_with(kept, _models))
+    app.router.add_get("/prestop", _answer_with(kept, _prestop))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, kept.settings.host, kept.settings.port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+_Answer = Callable[[keeper.Keeper], Awaitable[web.Response]]
+
+
+def _answer_with(kept: keeper.Keeper, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        return await answer(kept)
+
+    return handle
+
+
+async def _healthz(kept: keeper.Keeper) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _readyz(kept: keeper.Keeper) -> web.Response:
+    is_open = kept.is_ready and not kept.is_draining
+    return web.json_response({"ready": is_open, "draining": kept.is_draining}, status=200 if is_open else 503)
+
+
+async def _models(kept: keeper.Keeper) -> web.Response:
+    return web.json_response(dataclasses.asdict(kept.report()))
+
+
+async def _prestop(kept: keeper.Keeper) -> web.Response:
+    """Answers when clients have had time to turn to other pods; only then is Triton told to stop."""
+    kept.is_draining = True
+    await asyncio.sleep(kept.settings.drain_s)
+    return web.json_response({"drained": True})

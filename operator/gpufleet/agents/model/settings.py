@@ -1,0 +1,32 @@
+"""What the pod template tells the agent, as `GPUFLEET_AGENT_*`."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pydantic
+import pydantic_settings
+
+from gpufleet.state import names
+
+
+class AgentSettings(pydantic_settings.BaseSettings):
+    """Defaults are those of the pod template."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="GPUFLEET_AGENT_", frozen=True)
+
+    wanted: pathlib.Path = pathlib.Path("/etc/gpufleet/models") / names.WANTED_MODELS_KEY
+    """The list of wanted models, a mounted ConfigMap."""
+    models: pathlib.Path = pathlib.Path("/models")
+    """The model repository, as Triton sees it too."""
+    key: pathlib.Path = pathlib.Path("/run/gpufleet/key")
+    """Where the key of Triton's model-repository API goes."""
+    key_header: str = "gpufleet-key"
+    triton: str = f"127.0.0.1:{names.TRITON_GRPC_PORT}"
+    host: str = "0.0.0.0"
+    port: int = names.AGENT_PORT
+    poll_s: float = pydantic.Field(default=1.0, gt=0)
+    """Interval at which the list and the server are looked at."""
+    load_timeout_s: float = pydantic.Field(default=3600.0, gt=0)
+    drain_s: float = pydantic.Field(default=10.0, ge=0)
+    """How long preStop waits after readiness is withdrawn, until no client sends here any more."""

@@ -1,0 +1,1 @@
+"""Writes: what was decided becomes what exists, by server-side apply under our field managers."""

@@ -1,0 +1,23 @@
+"""Writes `status.assignment`, and nothing else, under the cycle's own field manager."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpufleet import kube
+from gpufleet.api import meta
+from gpufleet.state import assignment, names
+
+
+async def apply(client: kube.Client, wanted: assignment.Assignment) -> Mapping[str, Any]:
+    """The object as it is afterwards. Raises kube.ApiError; Conflict where another object has the name now."""
+    path = kube.path(meta.API_VERSION, wanted.kind, wanted.namespace, wanted.name, "status")
+    body = {
+        "apiVersion": meta.API_VERSION,
+        "kind": wanted.kind,
+        # The UID makes the API server refuse a namesake that was created since.
+        "metadata": {"name": wanted.name, "namespace": wanted.namespace, "uid": wanted.uid},
+        "status": {"assignment": dict(wanted.value)},
+    }
+    return await client.apply(path, body, manager=names.CYCLE_FIELD_MANAGER, force=True)

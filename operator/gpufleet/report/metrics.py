@@ -1,0 +1,32 @@
+"""Every Prometheus metric of the operator; labels are kinds and verbs, never names of objects."""
+
+from __future__ import annotations
+
+import prometheus_client
+
+import gpufleet
+
+RECONCILES = prometheus_client.Counter(
+    "gpufleet_reconciles_total", "Reconciled objects by outcome.", ["kind", "result"]
+)
+RECONCILE_SECONDS = prometheus_client.Histogram(
+    "gpufleet_reconcile_duration_seconds", "Time to reconcile one object.", ["kind"]
+)
+CYCLE_SECONDS = prometheus_client.Histogram(
+    "gpufleet_cycle_duration_seconds", "Time of one pass over the whole fleet."
+)
+QUEUE_DEPTH = prometheus_client.Gauge("gpufleet_queue_depth", "Objects that wait to be reconciled.")
+API_WRITES = prometheus_client.Counter(
+    "gpufleet_api_writes_total", "Writes sent to the API server.", ["verb", "kind"]
+)
+LOOP_LAG = prometheus_client.Histogram(
+    "gpufleet_event_loop_lag_seconds",
+    "How late the event loop runs what is due.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+LEADER = prometheus_client.Gauge("gpufleet_leader", "1 in the process that holds the lease, else 0.")
+WATCH_AGE = prometheus_client.Gauge(
+    "gpufleet_watch_age_seconds", "Time since a watch was last heard of, bookmarks included.", ["kind"]
+)
+_BUILD = prometheus_client.Gauge("gpufleet_build_info", "1, labelled with the version.", ["version"])
+_BUILD.labels(gpufleet.__version__).set(1)

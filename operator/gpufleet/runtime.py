@@ -1,0 +1,32 @@
+"""What a pass works with: the ways in and out of the cluster, and what is remembered between passes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from gpufleet import clock, kube, settings
+from gpufleet.observe import cluster
+from gpufleet.report import events, status
+
+
+class Key(NamedTuple):
+    """One of our objects; a cluster-scoped one has no namespace."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclasses.dataclass
+class Runtime:
+    """What a pass works with."""
+
+    client: kube.Client
+    cluster: cluster.Cluster
+    settings: settings.Settings
+    clock: clock.Clock
+
+    def __post_init__(self) -> None:
+        self.status = status.StatusWriter(self.client, self.clock)
+        self.events = events.EventWriter(self.client, self.clock)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpufleet.agents.model import wanted
+
+A = wanted.WantedModel("a", '{"name": "a"}')
+B = wanted.WantedModel("b")
+LIST = wanted.Wanted("r1", (A, B))
+MARKS = {"a": "a1", "b": "b1"}
+
+
+def loaded(mark: str) -> wanted.Entry:
+    return wanted.Entry(loaded=mark)
+
+
+def failed(mark: str, *, serving: str = "") -> wanted.Entry:
+    return wanted.Entry(loaded=serving, failed=mark, message="no weights", failures=1)
+
+
+@pytest.mark.parametrize(
+    ("entries", "was_ready", "expected"),
+    [
+        pytest.param({}, False, False, id="nothing loaded"),
+        pytest.param({"a": loaded("a1")}, False, False, id="one still to be tried"),
+        pytest.param({"a": loaded("a1"), "b": loaded("b1")}, False, True, id="all loaded"),
+        pytest.param({"a": loaded("a1"), "b": failed("b1")}, False, True, id="a broken model harms no other"),
+        pytest.param({"a": failed("a1"), "b": failed("b1")}, False, False, id="none serves"),
+        pytest.param({"a": loaded("a1")}, True, True, id="a model that is being added takes nothing away"),
+        pytest.param({"a": loaded("a0")}, True, True, id="the old copy serves during a reload"),
+        pytest.param({}, True, False, id="a server that lost all its models"),
+    ],
+)
+def test_readiness(entries, was_ready, expected) -> None:
+    assert wanted.is_ready(LIST, entries, MARKS, was_ready=was_ready) is expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "state", "message"),
+    [
+        pytest.param(None, "Loading", "", id="never tried"),
+        pytest.param(loaded("a1"), "Ready", "", id="as wanted"),
+        pytest.param(loaded("a0"), "Loading", "", id="an older copy serves, the new one is to come"),
+        pytest.param(failed("a1"), "Failed", "no weights", id="refused"),
+        pytest.param(
+            failed("a1", serving="a0"), "Failed", "no weights", id="refused while the old copy serves"
+        ),
+        pytest.param(failed("a0"), "Loading", "", id="refused before the change"),
+    ],
+)
+def test_report(entry, state, message) -> None:
+    entries = {} if entry is None else {"a": entry}
+    said = wanted.report(wanted.Wanted("r1", (A,)), entries, MARKS)
+    assert said.revision == "r1"
+    assert [(one.name, one.state, one.message) for one in said.models] == [("a", state, message)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("[]", id="a list"),
+        pytest.param('{"models": []}', id="no revision"),
+        pytest.param('{"revision": "r", "models": [{}]}', id="a model without a name"),
+        pytest.param('{"revision": "r", "models": [1]}', id="a number for a model"),
+    ],
+)
+def test_what_is_no_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        wanted.parse(text)
+
+
+def test_parse() -> None:
+    text = '{"revision": "r1", "models": [{"name": "a", "config": {"name": "a"}}, {"name": "b"}]}'
+    assert wanted.parse(text) == LIST
+
+
+@given(st.integers(min_value=1, max_value=40))
+def test_retries_wait_longer_and_longer_but_not_for_ever(failures: int) -> None:
+    entry = wanted.Entry()
+    waits = []
+    for _ in range(failures):
+        entry.note_failed("m", "no", now_s=100.0)
+        waits.append(entry.retry_at_s - 100.0)
+    assert waits == sorted(waits)
+    assert wanted.FIRST_RETRY_S <= waits[0] <= waits[-1] <= wanted.LAST_RETRY_S
+    assert not entry.is_due("m", 100.0)
+    assert entry.is_due("m", entry.retry_at_s)
+    assert entry.is_due("changed", 100.0), "a new configuration does not wait for the old one's backoff"
+
+
+def test_new_files_are_a_reason_to_load_again() -> None:
+    assert wanted.fingerprint(A, "..2026_1") != wanted.fingerprint(A, "..2026_2")
