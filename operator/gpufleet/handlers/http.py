@@ -1,0 +1,90 @@
+"""Probes, metrics and the read API, on leaders and standbys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import prometheus_client
+import pydantic
+from aiohttp import web
+
+from gpufleet import settings
+from gpufleet.observe import cluster
+
+
+@dataclasses.dataclass
+class Life:
+    """What probes tell; the process sets it as it goes on."""
+
+    read_holder: Callable[[], str] = lambda: ""
+    cluster: cluster.Cluster | None = None
+    """Set while this process leads."""
+    is_synced: bool = False
+
+
+@contextlib.asynccontextmanager
+async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]:
+    """Serves while the body runs. Raises OSError where the port is taken."""
+    app = web.Application()
+    for url_path, answer in (
+        ("/healthz", _healthz),
+        ("/readyz", _readyz),
+        ("/metrics", _metrics),
+        ("/snapshot", _snapshot),
+    ):
+        app.router.add_get(url_path, _bind(answer, life))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, options.http_host, options.http_port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _bind(answer: Callable[[Life], Any], life: Life) -> Callable[[web.Request], Any]:
+    async def handle(_: web.Request) -> web.Response:
+        response: web.Response = await answer(life)
+        return response
+
+    return handle
+
+
+async def _healthz(life: Life) -> web.Response:
+    """Fails where a watch has gone silent: only a new process helps then."""
+    stale = life.cluster.stale() if life.cluster else []
+    return web.json_response({"ok": not stale, "silentWatches": stale}, status=503 if stale else 200)
+
+
+async def _readyz(life: Life) -> web.Response:
+    """A standby is ready to take over; a leader is once it has seen the whole cluster."""
+    is_ready = life.cluster is None or life.is_synced
+    role = "standby" if life.cluster is None else "leader"
+    return web.json_response({"ready": is_ready, "role": role}, status=200 if is_ready else 503)
+
+
+async def _metrics(_: Life) -> web.Response:
+    headers = {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+    return web.Response(body=prometheus_client.generate_latest(), headers=headers)
+
+
+async def _snapshot(life: Life) -> web.Response:
+    if life.cluster is None or not life.is_synced:
+        holder = life.read_holder()
+        message = f"ask the leader: {holder}" if holder else "no leader is known yet"
+        return web.json_response({"message": message, "leader": holder}, status=503)
+    taken = life.cluster.read_snapshot()
+    body = await asyncio.to_thread(msgspec.json.encode, taken, enc_hook=_encode_model)
+    return web.Response(body=body, content_type="application/json")
+
+
+def _encode_model(value: Any) -> Any:
+    """API objects in their wire form."""
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,130 @@
+"""The composition of the leader: kopf's watch, the stores, the work queue and the two loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gpufleet import clock, cycle, kube, reconcile, runtime, settings, workqueue
+from gpufleet.handlers import http, watch
+from gpufleet.observe import agents, cluster
+from gpufleet.report import metrics
+
+CYCLE_BATCH_S = 0.2
+"""Changes within this time are one pass over the fleet."""
+LAG_PROBE_S = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+class Leader:
+    """Everything that runs while this process leads."""
+
+    def __init__(self, client: kube.Client, options: settings.Settings, life: http.Life) -> None:
+        self._options = options
+        self._life = life
+        self._clock = clock.SystemClock()
+        self._cluster = cluster.Cluster(client, options, self._clock)
+        self._queue: workqueue.WorkQueue[runtime.Key] = workqueue.WorkQueue(self._clock)
+        self._wanted = asyncio.Event()
+        self._runtime = runtime.Runtime(
+            client=client, cluster=self._cluster, settings=options, clock=self._clock
+        )
+        self._cluster.on_dirty = self._mark_dirty
+        self._cluster.on_fleet_change = self._wanted.set
+
+    async def run(self) -> None:
+        """Runs until cancelled. Raises watch.WatchEndedError where kopf has given up."""
+        self._life.cluster = self._cluster
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch_gauges())
+                tasks.create_task(self._probe_lag())
+                self._cluster.start(tasks)
+                await self._cluster.wait_synced()
+                tasks.create_task(watch.run(self._options, self._cluster.note_event))
+                self._life.is_synced = True
+                tasks.create_task(self._queue.run(self._work_on, self._options.workers))
+                tasks.create_task(self._cycle_for_ever())
+                tasks.create_task(self._resync_for_ever())
+                tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
+        finally:
+            self._life.is_synced, self._life.cluster = False, None
+
+    def _mark_dirty(self, key: cluster.Key) -> None:
+        self._queue.add(runtime.Key(*key))
+        self._wanted.set()
+
+    async def _work_on(self, key: runtime.Key) -> float | None:
+        result = "error"
+        try:
+            again_s = await reconcile.reconcile(key, self._runtime)
+            result = "ok"
+        finally:
+            metrics.RECONCILES.labels(key.kind, result).inc()
+        return again_s
+
+    async def _cycle_for_ever(self) -> None:
+        failures = 0
+        while True:
+            await self._wait_for_change()
+            try:
+                await cycle.run_once(self._runtime)
+                failures = 0
+            except Exception:
+                failures += 1
+                delay_s = workqueue.compute_backoff_s(failures)
+                _log.exception("a pass over the fleet failed; next in %.1f s", delay_s)
+                self._wanted.set()
+                await asyncio.sleep(delay_s)
+
+    async def _wait_for_change(self) -> None:
+        await self._wanted.wait()
+        await asyncio.sleep(CYCLE_BATCH_S)
+        self._wanted.clear()
+
+    async def _resync_for_ever(self) -> None:
+        while True:
+            known = self._cluster.keys()
+            for key in known:
+                self._mark_dirty(key)
+            self._wanted.set()
+            await asyncio.sleep(self._options.resync_s)
+
+    async def _watch_gauges(self) -> None:
+        while True:
+            metrics.QUEUE_DEPTH.set(len(self._queue))
+            for kind, age_s in self._cluster.ages().items():
+                metrics.WATCH_AGE.labels(kind).set(age_s)
+            await asyncio.sleep(1)
+
+    async def _probe_lag(self) -> None:
+        while True:
+            due_s = self._clock.monotonic_s() + LAG_PROBE_S
+            await asyncio.sleep(LAG_PROBE_S)
+            metrics.LOOP_LAG.observe(max(0.0, self._clock.monotonic_s() - due_s))
+
+
+async def lead(options: settings.Settings, life: http.Life) -> None:
+    """Works as the leader until cancelled."""
+    async with kube.connect(options, _count_write) as client:
+        await Leader(client, options, life).run()
+
+
+def _count_write(verb: str, kind: str) -> None:
+    metrics.API_WRITES.labels(verb, kind).inc()
+
+
+async def run_until(stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
+    """Runs `work` until it ends or `stop` is set; its exception, if it ends by one."""
+    working = asyncio.ensure_future(work())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

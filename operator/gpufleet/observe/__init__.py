@@ -1,0 +1,1 @@
+"""Reads: informers, our own kinds, and what model agents say, joined into one consistent view."""

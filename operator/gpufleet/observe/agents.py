@@ -1,0 +1,140 @@
+"""Asks the model agent in every TritonService pod which of its models are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+from typing import Annotated
+
+import aiohttp
+import pydantic
+
+from gpufleet import clock, settings
+from gpufleet.api import triton_service
+from gpufleet.observe import cluster
+from gpufleet.state import fleet, models, names
+
+SOON_S = 2.0
+"""Interval while a pod's models are on their way."""
+LATER_S = 60.0
+"""Interval once everything wanted was reported."""
+TICK_S = 0.5
+REQUEST_TIMEOUT_S = 2.0
+LARGEST_BODY = 64 * 1024
+AT_ONCE = 128
+
+_log = logging.getLogger(__name__)
+
+
+class _Model(pydantic.BaseModel):
+    name: Annotated[str, pydantic.Field(max_length=256)]
+    state: triton_service.ModelState
+    message: str = ""
+
+
+class _Answer(pydantic.BaseModel):
+    revision: str = ""
+    models: list[_Model] = pydantic.Field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """The pod as it was when its agent was asked last, and when that was."""
+
+    pod: fleet.Pod
+    at_s: float
+
+
+class AgentPoller:
+    """Keeps `Cluster.reports` current; a changed report marks the pod's service dirty."""
+
+    def __init__(
+        self, seen: cluster.Cluster, options: settings.Settings, time_source: clock.Clock | None = None
+    ) -> None:
+        self._cluster = seen
+        self._options = options
+        self._clock = time_source or clock.SystemClock()
+        self._asked: dict[str, _Asked] = {}
+        self._asking = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        """Polls until cancelled; returns at once where polling is off."""
+        if not self._options.poll_agents:
+            return
+        limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with aiohttp.ClientSession(timeout=limit, trust_env=False, connector=connector) as session:
+            while True:
+                due = self._due(self._clock.monotonic_s())
+                await asyncio.gather(*(self._ask(session, service, pod) for service, pod in due))
+                await asyncio.sleep(TICK_S)
+
+    def _due(self, now_s: float) -> list[tuple[str, fleet.Pod]]:
+        """The pods to ask now; what is known of pods that have gone is forgotten."""
+        running = {
+            pod.uid: (service, pod)
+            for service, pod in self._cluster.service_pods()
+            if pod.phase == "Running" and pod.ip and not pod.deleting
+        }
+        for uid in [uid for uid in self._asked if uid not in running]:
+            del self._asked[uid]
+        for uid in [uid for uid in self._cluster.reports if uid not in running]:
+            del self._cluster.reports[uid]
+        return [(service, pod) for service, pod in running.values() if self._is_due(service, pod, now_s)]
+
+    def _is_due(self, service: str, pod: fleet.Pod, now_s: float) -> bool:
+        last = self._asked.get(pod.uid)
+        if last is None or now_s - last.at_s >= LATER_S:
+            return True
+        changed = last.pod != pod or not self._is_settled(service, pod)
+        return changed and now_s - last.at_s >= SOON_S
+
+    def _is_settled(self, service: str, pod: fleet.Pod) -> bool:
+        """Whether the pod is ready and has answered to the list that is wanted now."""
+        report = self._cluster.reports.get(pod.uid)
+        return pod.ready and report is not None and report.revision == self._wanted(pod.namespace, service)
+
+    def _wanted(self, namespace: str, service: str) -> str | None:
+        """The revision in the service's ConfigMap."""
+        found = self._cluster.read_raw("ConfigMap", namespace, f"{service}-models")
+        try:
+            wanted = json.loads((found or {})["data"][names.WANTED_MODELS_KEY])
+            return str(wanted["revision"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    async def _ask(self, session: aiohttp.ClientSession, service: str, pod: fleet.Pod) -> None:
+        async with self._asking:
+            report = await read_report(session, pod)
+        if report is not None and report != self._cluster.reports.get(pod.uid):
+            self._cluster.reports[pod.uid] = report
+            self._cluster.mark_dirty((cluster.SERVICE, pod.namespace, service))
+        self._asked[pod.uid] = _Asked(pod, self._clock.monotonic_s())
+
+
+async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.AgentReport | None:
+    """What the pod's agent says; None where it does not answer or not in its own language."""
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    try:
+        url = f"http://{host}:{names.AGENT_PORT}/models"
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                return None
+            answer = _Answer.model_validate_json(await _read_at_most(response, LARGEST_BODY))
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        _log.debug("agent of %s/%s: %s", pod.namespace, pod.name, error)
+        return None
+    reported = (models.ModelReport(one.name, one.state, one.message[:1024]) for one in answer.models)
+    return models.AgentReport(answer.revision, tuple(reported))
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body; raises ValueError where it is longer."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(limit):
+        body += chunk
+        if len(body) > limit:
+            raise ValueError(f"the answer is longer than {limit} bytes")
+    return bytes(body)

@@ -1,0 +1,289 @@
+"""The read side: every store of the operator, joined into the values that decisions take."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pydantic
+
+from gpufleet import clock, kube, settings
+from gpufleet.api import gpu_pool, meta, training_job, triton_service
+from gpufleet.observe import decode, informer, own, store
+from gpufleet.state import children, fleet, models, names, snapshot, view
+
+Key = own.Key
+SERVICE = triton_service.KIND
+JOB = training_job.KIND
+POOL = gpu_pool.KIND
+
+CHILD_KINDS: Mapping[str, str] = {
+    "Deployment": "apps/v1",
+    "Service": "v1",
+    "ConfigMap": "v1",
+    "Job": "batch/v1",
+}
+_SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
+_OWNER_LABELS: Mapping[str, str] = {names.SERVICE_LABEL: SERVICE, names.JOB_LABEL: JOB}
+
+_log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """What the API server shows of the fleet, with our own writes on top.
+
+    `on_dirty` hears of every object of ours that changes itself, by a child or by a pod;
+    `on_fleet_change` of nodes and of pods that hold extended resources.
+    """
+
+    def __init__(
+        self, client: kube.Client, options: settings.Settings, time_source: clock.Clock | None = None
+    ) -> None:
+        self.on_dirty: Callable[[Key], None] = lambda _: None
+        self.on_fleet_change: Callable[[], None] = lambda: None
+        self.reports: dict[str, models.AgentReport] = {}
+        """What each pod's model agent said last, by the pod's UID; the agent poller writes it."""
+        self._client = client
+        self._options = options
+        self._services = own.OwnKind(SERVICE, triton_service.TritonService, self.mark_dirty, time_source)
+        self._jobs = own.OwnKind(JOB, training_job.TrainingJob, self.mark_dirty, time_source)
+        self._pools = own.OwnKind(POOL, gpu_pool.GPUPool, self._pool_changed, time_source)
+        self._own: dict[str, own.OwnKind[Any]] = {
+            one.kind: one for one in (self._services, self._jobs, self._pools)
+        }
+        self._pods = store.Store(decode.decode_pod, _groups_of_pod, self._pod_changed)
+        self._nodes = store.Store(decode.decode_node, on_change=self._node_changed)
+        self._children: dict[str, store.Store[store.Raw]] = {
+            kind: store.Store(own.without_managed_fields, _owners_of, self._child_changed)
+            for kind in CHILD_KINDS
+        }
+        self._informers = [
+            *(
+                informer.Informer(client, version, kind, self._children[kind], _SELECTOR, time_source)
+                for kind, version in CHILD_KINDS.items()
+            ),
+            informer.Informer(client, "v1", "Pod", self._pods, time_source=time_source),
+            informer.Informer(client, "v1", "Node", self._nodes, time_source=time_source),
+        ]
+        self._fleet = _Kept(self._nodes, self._pods)
+        self._pool_generations: dict[str, int] = {}
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Starts the informers and the relists of our own kinds."""
+        for one in self._informers:
+            tasks.create_task(one.run(), name=f"informer of {one.kind}")
+        tasks.create_task(self._relist_for_ever(), name="relist of our own kinds")
+
+    async def wait_synced(self) -> None:
+        """Returns once every collection was listed, our own kinds too: waits until they are installed."""
+        for kind in self._own.values():
+            await self._sync_own(kind)
+        for one in self._informers:
+            await one.synced.wait()
+
+    def note_event(self, kind: str, event_type: str | None, raw: store.Raw) -> None:
+        """Takes an event of one of our own kinds."""
+        self._own[kind].note_event(event_type, raw)
+
+    def note_written(self, raw: Mapping[str, Any]) -> None:
+        """Takes the API server's answer to a write of ours, to a child or an object of our own kinds."""
+        kind = raw["kind"]
+        target = self._own[kind].store if kind in self._own else self._children[kind]
+        target.put_own(dict(raw))
+
+    def note_deleted(self, child: children.Child) -> None:
+        """Hides a child that we have deleted."""
+        self._children[child.kind].remember_deleted(child.uid)
+
+    def mark_dirty(self, key: Key) -> None:
+        """Asks for work on one object."""
+        self.on_dirty(key)
+
+    def keys(self) -> list[Key]:
+        """(kind, namespace, name) of every object of our own kinds."""
+        return [(kind, *key) for kind, held in self._own.items() for key in held.store.sorted_keys()]
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since each informer heard from the API server."""
+        return {one.kind: one.age_s() for one in self._informers}
+
+    def stale(self) -> list[str]:
+        """Kinds whose watch is silent for longer than can be right."""
+        limit_s = self._options.watch_stale_s
+        late = [kind for kind, age_s in self.ages().items() if age_s > limit_s]
+        longest_s = 2 * self._options.resync_s + limit_s
+        return late + [one.kind for one in self._own.values() if one.age_s() > longest_s]
+
+    def read_raw(self, kind: str, namespace: str, name: str) -> store.Raw | None:
+        """An object of our own kinds or a child, as JSON that must not be changed."""
+        held = self._own[kind].store if kind in self._own else self._children[kind]
+        return held.get(namespace, name)
+
+    def read_pool(self, name: str) -> gpu_pool.GPUPool | None:
+        """Raises pydantic.ValidationError where it does not parse."""
+        return self._pools.read("", name)
+
+    def read_service(self, namespace: str, name: str) -> view.ServiceView | None:
+        """Raises pydantic.ValidationError where the object does not parse."""
+        service = self._services.read(namespace, name)
+        if service is None:
+            return None
+        pods = self.pods_of(SERVICE, namespace, name)
+        return view.ServiceView(
+            service=service,
+            children=self.children_of(service.metadata.uid),
+            pods=pods,
+            reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
+            pool=self._pool_of(service.status.assignment),
+        )
+
+    def read_job(self, namespace: str, name: str) -> view.JobView | None:
+        """Raises pydantic.ValidationError where the object does not parse."""
+        job = self._jobs.read(namespace, name)
+        if job is None:
+            return None
+        return view.JobView(
+            job=job,
+            children=self.children_of(job.metadata.uid),
+            pods=self.pods_of(JOB, namespace, name),
+            pool=self._pool_of(job.status.assignment),
+        )
+
+    def read_snapshot(self) -> snapshot.Snapshot:
+        """The whole fleet now; objects that do not parse are left out."""
+        services, jobs = self._services.read_all(), self._jobs.read_all()
+        nodes, pods = self._fleet.read()
+        return snapshot.Snapshot(
+            nodes=nodes,
+            pods=pods,
+            pools=self._pools.read_all(),
+            services=services,
+            jobs=jobs,
+            live_replicas=dict(self._live("Deployment", "replicas", services)),
+            live_workers=dict(self._live("Job", "parallelism", jobs)),
+        )
+
+    def children_of(self, uid: str) -> tuple[children.Child, ...]:
+        """What the object with this UID owns."""
+        return tuple(
+            _child_of(raw, kind, uid) for kind, held in self._children.items() for raw in held.group(uid)
+        )
+
+    def pods_of(self, kind: str, namespace: str, name: str) -> tuple[fleet.Pod, ...]:
+        """The pods of a TritonService or TrainingJob, by their labels."""
+        return tuple(self._pods.group((kind, namespace, name)))
+
+    def service_pods(self) -> Iterator[tuple[str, fleet.Pod]]:
+        """(service name, pod) of every pod of a TritonService."""
+        for pod in self._fleet.read()[1]:
+            if service := pod.labels.get(names.SERVICE_LABEL):
+                yield service, pod
+
+    def _live(self, kind: str, field: str, owners: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
+        """The field of the newest child of that kind, by its owner's UID."""
+        for owner in owners:
+            owned = self._children[kind].group(owner.metadata.uid)
+            if owned:
+                newest = max(owned, key=lambda raw: raw["metadata"].get("creationTimestamp", ""))
+                yield owner.metadata.uid, int(newest["spec"].get(field, 1))
+
+    def _pool_of(self, assignment: Any) -> gpu_pool.GPUPool | None:
+        accelerator = assignment.accelerator if assignment else None
+        if accelerator is None or accelerator.pool is None:
+            return None
+        try:
+            return self.read_pool(accelerator.pool)
+        except pydantic.ValidationError:
+            return None
+
+    def _pod_changed(self, pod: fleet.Pod) -> None:
+        for key in _groups_of_pod(pod):
+            self.mark_dirty(key)
+        if pod.requests:
+            self.on_fleet_change()
+
+    def _node_changed(self, _: fleet.Node) -> None:
+        self.on_fleet_change()
+        for _namespace, name in self._pools.store.sorted_keys():
+            self.mark_dirty((POOL, "", name))
+
+    def _pool_changed(self, key: Key) -> None:
+        """A changed spec changes the pods of everything that runs on the pool."""
+        self.mark_dirty(key)
+        raw = self._pools.store.get("", key[2])
+        generation = raw["metadata"].get("generation", 0) if raw else -1
+        if self._pool_generations.get(key[2]) != generation:
+            self._pool_generations[key[2]] = generation
+            for workload in (self._services, self._jobs):
+                for namespace, name in workload.store.sorted_keys():
+                    self.mark_dirty((workload.kind, namespace, name))
+
+    def _child_changed(self, raw: store.Raw) -> None:
+        for owner in raw["metadata"].get("ownerReferences", ()):
+            if owner["kind"] in self._own and owner["apiVersion"].startswith(meta.GROUP + "/"):
+                self.mark_dirty((owner["kind"], store.key_of(raw)[0], owner["name"]))
+
+    async def _sync_own(self, kind: own.OwnKind[Any]) -> None:
+        delay_s = informer.FIRST_BACKOFF_S
+        while True:
+            try:
+                return await kind.sync(self._client)
+            except kube.ApiError as error:
+                _log.warning("listing %s: %s; again in %.1f s", kind.kind, error, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(informer.LONGEST_BACKOFF_S, delay_s * 2)
+
+    async def _relist_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.resync_s)
+            for kind in self._own.values():
+                try:
+                    await kind.relist(self._client)
+                except kube.ApiError as error:
+                    _log.warning("listing metadata of %s: %s", kind.kind, error)
+
+
+class _Kept:
+    """Nodes and pods in order, sorted again only after a change."""
+
+    def __init__(self, nodes: store.Store[fleet.Node], pods: store.Store[fleet.Pod]) -> None:
+        self._nodes = nodes
+        self._pods = pods
+        self._of = (-1, -1)
+        self._value: tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]] = ((), ())
+
+    def read(self) -> tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]]:
+        revisions = (self._nodes.revision, self._pods.revision)
+        if revisions != self._of:
+            nodes = tuple(entry.value for entry in self._nodes.entries())
+            self._value = (nodes, tuple(entry.value for entry in self._pods.entries()))
+            self._of = revisions
+        return self._value
+
+
+def _groups_of_pod(pod: fleet.Pod) -> Iterator[Key]:
+    if pod.labels.get(names.MANAGED_BY) != names.MANAGER:
+        return
+    for label, kind in _OWNER_LABELS.items():
+        if name := pod.labels.get(label):
+            yield kind, pod.namespace, name
+
+
+def _owners_of(raw: store.Raw) -> Iterator[str]:
+    return (owner["uid"] for owner in raw["metadata"].get("ownerReferences", ()))
+
+
+def _child_of(raw: store.Raw, kind: str, owner_uid: str) -> children.Child:
+    metadata = raw["metadata"]
+    return children.Child(
+        api_version=CHILD_KINDS[kind],
+        kind=kind,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        owner_uid=owner_uid,
+        body=raw,
+    )

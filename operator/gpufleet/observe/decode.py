@@ -1,0 +1,215 @@
+"""Pods and nodes as the API server writes them, reduced to the little that decisions read.
+
+A fleet has tens of thousands of pods; only these values are kept of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gpufleet.api import meta
+from gpufleet.state import fleet, names
+
+_log = logging.getLogger(__name__)
+
+
+class _Wire(msgspec.Struct, rename="camel"):
+    """Base of what is decoded: camelCase, everything else ignored."""
+
+
+class _Owner(_Wire):
+    uid: str
+    controller: bool = False
+
+
+class _Meta(_Wire):
+    name: str
+    uid: str = ""
+    namespace: str = ""
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+    owner_references: list[_Owner] | None = None
+
+
+class _Condition(_Wire):
+    type: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+
+
+class _Resources(_Wire):
+    requests: dict[str, str | int] | None = None
+    limits: dict[str, str | int] | None = None
+
+
+class _Container(_Wire):
+    resources: _Resources = msgspec.field(default_factory=_Resources)
+    restart_policy: str | None = None
+
+
+class _PodSpec(_Wire):
+    containers: list[_Container]
+    init_containers: list[_Container] | None = None
+    node_name: str | None = None
+
+
+class _Waiting(_Wire):
+    reason: str | None = None
+    message: str | None = None
+
+
+class _Terminated(_Wire):
+    exit_code: int = 0
+    reason: str | None = None
+    message: str | None = None
+
+
+class _State(_Wire):
+    waiting: _Waiting | None = None
+    terminated: _Terminated | None = None
+
+
+class _ContainerStatus(_Wire):
+    name: str
+    restart_count: int = 0
+    state: _State = msgspec.field(default_factory=_State)
+    last_state: _State = msgspec.field(default_factory=_State)
+
+
+class _PodStatus(_Wire):
+    phase: fleet.PodPhase = "Pending"
+    conditions: list[_Condition] | None = None
+    container_statuses: list[_ContainerStatus] | None = None
+    init_container_statuses: list[_ContainerStatus] | None = None
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+
+
+class _Pod(_Wire):
+    metadata: _Meta
+    spec: _PodSpec
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+class _NodeSpec(_Wire):
+    unschedulable: bool = False
+
+
+class _NodeStatus(_Wire):
+    allocatable: dict[str, str | int] | None = None
+    conditions: list[_Condition] | None = None
+
+
+class _Node(_Wire):
+    metadata: _Meta
+    spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
+    status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
+
+
+def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
+    """A pod of ours or one that holds extended resources; None for any other."""
+    try:
+        pod = msgspec.convert(raw, _Pod)
+        requests = _requests_of(pod.spec)
+    except (msgspec.ValidationError, ValueError) as error:
+        _log.warning("pod %s cannot be read: %s", raw["metadata"]["name"], error)
+        return None
+    labels = pod.metadata.labels or {}
+    if not requests and labels.get(names.MANAGED_BY) != names.MANAGER:
+        return None
+    conditions = {condition.type: condition for condition in pod.status.conditions or ()}
+    return fleet.Pod(
+        uid=pod.metadata.uid,
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        labels=labels,
+        node=pod.spec.node_name or "",
+        ip=pod.status.pod_ip or "",
+        phase=pod.status.phase,
+        ready="Ready" in conditions and conditions["Ready"].status == "True",
+        deleting=pod.metadata.deletion_timestamp is not None,
+        requests=requests,
+        owner_uid=_controller_of(pod.metadata),
+        unschedulable_message=_unschedulable_message(conditions.get("PodScheduled")),
+        containers=tuple(_container_states(pod.status)),
+    )
+
+
+def decode_node(raw: dict[str, Any]) -> fleet.Node | None:
+    """A node with its extended resources; None where it makes no sense."""
+    try:
+        node = msgspec.convert(raw, _Node)
+        allocatable = _extended(node.status.allocatable)
+    except (msgspec.ValidationError, ValueError) as error:
+        _log.warning("node %s cannot be read: %s", raw["metadata"]["name"], error)
+        return None
+    return fleet.Node(
+        name=node.metadata.name,
+        labels=node.metadata.labels or {},
+        allocatable=allocatable,
+        ready=any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ()),
+        unschedulable=node.spec.unschedulable,
+    )
+
+
+def _extended(resources: dict[str, str | int] | None) -> dict[str, int]:
+    """Whole numbers of the resources that are not Kubernetes' own: their names have a domain."""
+    return {
+        name: meta.quantity_to_bytes(str(quantity))
+        for name, quantity in (resources or {}).items()
+        if "/" in name and not name.split("/")[0].endswith("kubernetes.io")
+    }
+
+
+def _requests_of(spec: _PodSpec) -> dict[str, int]:
+    """What the scheduler books: all containers with sidecars, or the largest init container if more.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+    """
+    sidecars: Counter[str] = Counter()
+    largest: Counter[str] = Counter()
+    for container in spec.init_containers or ():
+        wanted = Counter(_wanted_by(container))
+        if container.restart_policy == "Always":
+            sidecars += wanted
+        else:
+            largest |= wanted + sidecars
+    for container in spec.containers:
+        sidecars += Counter(_wanted_by(container))
+    return dict(sorted((sidecars | largest).items()))
+
+
+def _wanted_by(container: _Container) -> dict[str, int]:
+    return _extended(container.resources.limits) | _extended(container.resources.requests)
+
+
+def _controller_of(metadata: _Meta) -> str:
+    return next((owner.uid for owner in metadata.owner_references or () if owner.controller), "")
+
+
+def _unschedulable_message(scheduled: _Condition | None) -> str:
+    if scheduled is None or scheduled.status != "False" or scheduled.reason != "Unschedulable":
+        return ""
+    return scheduled.message or ""
+
+
+def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
+    """What is not simply running: each container that waits, has ended, or was restarted."""
+    for one in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
+        ended = one.state.terminated or one.last_state.terminated
+        if one.state.waiting is None and ended is None and not one.restart_count:
+            continue
+        waiting = one.state.waiting or _Waiting()
+        yield fleet.ContainerState(
+            name=one.name,
+            waiting_reason=waiting.reason or "",
+            terminated_reason=(ended.reason or "") if ended else "",
+            exit_code=ended.exit_code if ended else None,
+            message=waiting.message or (ended.message if ended else None) or "",
+            restarts=one.restart_count,
+        )

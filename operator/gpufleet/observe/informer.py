@@ -1,0 +1,106 @@
+"""Keeps a store equal to one collection: a chunked list, then a watch, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from gpufleet import clock, kube
+from gpufleet.observe import store
+
+PAGE = 500
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 20.0
+
+_log = logging.getLogger(__name__)
+
+
+class Informer:
+    """Lists and watches one kind in all namespaces, into `target`."""
+
+    def __init__(
+        self,
+        client: kube.Client,
+        api_version: str,
+        kind: str,
+        target: store.Store[Any],
+        label_selector: str = "",
+        time_source: clock.Clock | None = None,
+    ) -> None:
+        self.kind = kind
+        self.synced = asyncio.Event()
+        self._client = client
+        self._path = kube.path(api_version, kind)
+        self._target = target
+        self._query = {"labelSelector": label_selector} if label_selector else {}
+        self._type = {"apiVersion": api_version, "kind": kind}
+        self._clock = time_source or clock.SystemClock()
+        self._sound_s = self._clock.monotonic_s()
+        self._version = ""
+        self._backoff_s = FIRST_BACKOFF_S
+
+    def age_s(self) -> float:
+        """Seconds since the API server last told us anything about this collection."""
+        return self._clock.monotonic_s() - self._sound_s
+
+    async def run(self) -> None:
+        """Runs until cancelled; every error of the API server is waited out."""
+        while True:
+            try:
+                if not self._version:
+                    await self._relist()
+                await self._follow()
+                continue
+            except kube.Gone:
+                _log.info("watch of %s is too old; listing again", self.kind)
+                self._version = ""
+            except kube.NotFound:
+                self._forget_all()
+            except kube.ApiError as error:
+                _log.warning("watching %s: %s; again in %.1f s", self.kind, error, self._backoff_s)
+            await asyncio.sleep(self._backoff_s)
+            self._backoff_s = min(LONGEST_BACKOFF_S, self._backoff_s * 2)
+
+    async def _relist(self) -> None:
+        self._target.begin_relist()
+        listed: dict[store.Key, str] = {}
+        token = ""
+        while True:
+            following: dict[str, Any] = self._query | ({"continue_": token} if token else {})
+            page = await self._client.list(self._path, limit=PAGE, **following)
+            self._heard()
+            for item in page["items"]:
+                listed[store.key_of(item)] = item["metadata"]["uid"]
+                self._target.take_listed(self._type | item)
+            await asyncio.sleep(0)
+            if not (token := page["metadata"].get("continue", "")):
+                break
+        self._target.end_relist(listed)
+        self._version = page["metadata"]["resourceVersion"]
+        self.synced.set()
+
+    async def _follow(self) -> None:
+        """Takes events until the server ends the stream, which it does every few minutes."""
+        query: dict[str, Any] = self._query | {"resourceVersion": self._version}
+        async for event in self._client.watch(self._path, on_open=self._heard, **query):
+            self._heard()
+            metadata = event["object"]["metadata"]
+            if event["type"] in ("ADDED", "MODIFIED"):
+                self._target.put(event["object"])
+            elif event["type"] == "DELETED":
+                self._target.remove(metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+            self._version = metadata["resourceVersion"]
+        self._heard()
+
+    def _heard(self) -> None:
+        self._sound_s = self._clock.monotonic_s()
+        self._backoff_s = FIRST_BACKOFF_S
+
+    def _forget_all(self) -> None:
+        """A kind that does not exist (yet) has no objects."""
+        self._heard()
+        self._target.begin_relist()
+        self._target.end_relist({})
+        self._version = ""
+        self.synced.set()

@@ -1,0 +1,150 @@
+"""One of our own kinds: raw objects from kopf's watch, parsed once per version.
+
+kopf does not compare a relist with what it knew, so an object deleted during a gap would stay for ever:
+a list of metadata finds such ghosts, and whatever else its watch has missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import pydantic
+
+from gpufleet import clock, kube
+from gpufleet.api import meta
+from gpufleet.observe import store
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+Key = tuple[str, str, str]
+
+_PAGE = 500
+
+_log = logging.getLogger(__name__)
+
+
+def without_managed_fields(raw: store.Raw) -> store.Raw:
+    """The object without the field managers' records, which nobody reads and which are half its size."""
+    metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
+    return raw | {"metadata": metadata}
+
+
+class OwnKind(Generic[M]):
+    """The objects of one kind; `on_dirty` is called with the key of each that changes."""
+
+    def __init__(
+        self,
+        kind: str,
+        model: type[M],
+        on_dirty: Callable[[Key], None],
+        time_source: clock.Clock | None = None,
+    ) -> None:
+        self.kind = kind
+        self.store: store.Store[store.Raw] = store.Store(
+            without_managed_fields,
+            on_change=lambda raw: on_dirty((kind, *store.key_of(raw))),
+        )
+        self._model = model
+        self._path = kube.path(meta.API_VERSION, kind)
+        self._type = {"apiVersion": meta.API_VERSION, "kind": kind}
+        self._parsed: dict[store.Key, tuple[str, str, M | pydantic.ValidationError]] = {}
+        self._clock = time_source or clock.SystemClock()
+        self._sound_s = self._clock.monotonic_s()
+
+    def age_s(self) -> float:
+        """Seconds since kopf's watch or a relist told us anything."""
+        return self._clock.monotonic_s() - self._sound_s
+
+    def note_event(self, event_type: str | None, raw: store.Raw) -> None:
+        """Takes one event of kopf's watch; type None is an item of its list."""
+        self._sound_s = self._clock.monotonic_s()
+        if event_type == "DELETED":
+            self.store.remove(*store.key_of(raw), raw["metadata"]["uid"])
+        else:
+            self.store.put(self._type | raw)
+
+    def read(self, namespace: str, name: str) -> M | None:
+        """The object as a model; None where there is none.
+
+        Raises:
+            pydantic.ValidationError: it does not parse.
+        """
+        entry = self.store.entry(namespace, name)
+        if entry is None:
+            return None
+        parsed = self._parse((namespace, name), entry)
+        if isinstance(parsed, pydantic.ValidationError):
+            raise parsed
+        return parsed
+
+    def read_all(self) -> tuple[M, ...]:
+        """Every object that parses, sorted by namespace and name."""
+        keys = self.store.sorted_keys()
+        if len(self._parsed) > len(keys):
+            held = set(keys)
+            self._parsed = {key: value for key, value in self._parsed.items() if key in held}
+        parsed = [self._parse(key, entry) for key in keys if (entry := self.store.entry(*key))]
+        return tuple(one for one in parsed if not isinstance(one, pydantic.ValidationError))
+
+    def _parse(self, key: store.Key, entry: store.Entry[store.Raw]) -> M | pydantic.ValidationError:
+        known = self._parsed.get(key)
+        if known and known[:2] == (entry.uid, entry.resource_version):
+            return known[2]
+        found: M | pydantic.ValidationError
+        try:
+            found = self._model.model_validate(entry.value)
+        except pydantic.ValidationError as error:
+            found = error
+        self._parsed[key] = (entry.uid, entry.resource_version, found)
+        return found
+
+    async def sync(self, client: kube.Client) -> None:
+        """Lists whole objects; raises kube.ApiError, NotFound where the kind is not installed."""
+        await self._list(client, metadata_only=False)
+
+    async def relist(self, client: kube.Client) -> None:
+        """Lists metadata: drops ghosts, and gets what has changed without an event."""
+        missed = await self._list(client, metadata_only=True)
+        if missed:
+            _log.warning(
+                "the watch of %s had missed %d objects, such as %s", self.kind, len(missed), missed[0]
+            )
+        for namespace, name in missed:
+            await self._refresh(client, namespace, name)
+
+    async def _list(self, client: kube.Client, *, metadata_only: bool) -> list[store.Key]:
+        """Keys whose listed version is not the one held, where only metadata was listed."""
+        self.store.begin_relist()
+        listed: dict[store.Key, str] = {}
+        missed: list[store.Key] = []
+        token = ""
+        while True:
+            following: dict[str, Any] = {"continue_": token} if token else {}
+            page = await client.list(self._path, metadata_only=metadata_only, limit=_PAGE, **following)
+            for item in page["items"]:
+                key = store.key_of(item)
+                listed[key] = item["metadata"]["uid"]
+                if not metadata_only:
+                    self.store.take_listed(self._type | item)
+                elif self._has_missed(key, item["metadata"]):
+                    missed.append(key)
+            if not (token := page["metadata"].get("continue", "")):
+                break
+        self.store.end_relist(listed)
+        self._sound_s = self._clock.monotonic_s()
+        return missed
+
+    def _has_missed(self, key: store.Key, metadata: dict[str, Any]) -> bool:
+        held = self.store.entry(*key)
+        if held is None or held.uid != metadata["uid"]:
+            return True
+        return store.is_newer(metadata["resourceVersion"], held.resource_version)
+
+    async def _refresh(self, client: kube.Client, namespace: str, name: str) -> None:
+        """Takes what the API server shows now; an object that has gone meanwhile is left to its event."""
+        try:
+            found = await client.get(kube.path(meta.API_VERSION, self.kind, namespace, name))
+        except kube.NotFound:
+            return
+        self.store.put(self._type | found)

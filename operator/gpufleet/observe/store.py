@@ -1,0 +1,177 @@
+"""What the API server showed last, by name: between the informers and whoever reads the fleet.
+
+Own writes overlay what the watch has shown so far, or a fast pass would book the same GPU twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+Raw = dict[str, Any]
+Key = tuple[str, str]
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """A held object, and the identity and version of what it was decoded from."""
+
+    uid: str
+    resource_version: str
+    value: T
+
+
+def key_of(raw: Raw) -> Key:
+    """(namespace, name); the namespace of cluster-scoped objects is empty."""
+    return raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
+
+
+def is_newer(version: str, held: str) -> bool:
+    """Whether a resourceVersion is later than another of the same kind; those that are no numbers differ."""
+    if version.isdecimal() and held.isdecimal():
+        return int(version) > int(held)
+    return version != held
+
+
+class Store(Generic[T]):
+    """Objects of one kind, decoded by `decode` (None: not of interest), grouped by `groups_of`."""
+
+    def __init__(
+        self,
+        decode: Callable[[Raw], T | None],
+        groups_of: Callable[[T], Iterable[Hashable]] = lambda _: (),
+        on_change: Callable[[T], None] = lambda _: None,
+    ) -> None:
+        self._decode = decode
+        self._groups_of = groups_of
+        self._on_change = on_change
+        self._entries: dict[Key, Entry[T]] = {}
+        self._groups: dict[Hashable, dict[Key, None]] = {}
+        self._hidden: set[str] = set()
+        self._own_since_relist: set[str] = set()
+        self.revision = 0
+        """Grows with every change, so that what is computed from the store can be kept."""
+
+    def put(self, raw: Raw) -> bool:
+        """Takes a newer version; whether that changed anything that is held."""
+        held = self._entries.get(key_of(raw))
+        version = raw["metadata"].get("resourceVersion", "")
+        if held and not is_newer(version, held.resource_version):
+            return False
+        return self._replace(raw)
+
+    def put_own(self, raw: Raw) -> bool:
+        """Takes the answer to a write of ours, which a list that is under way may lack."""
+        self._own_since_relist.add(raw["metadata"]["uid"])
+        return self.put(raw)
+
+    def remove(self, namespace: str, name: str, uid: str) -> bool:
+        """Forgets the object if it is still that one, as the watch has confirmed; whether it was held."""
+        self._hidden.discard(uid)
+        held = self._entries.get((namespace, name))
+        if held is None or held.uid != uid:
+            return False
+        self._drop((namespace, name))
+        return True
+
+    def remember_deleted(self, uid: str) -> None:
+        """Hides an object that we have deleted until the watch or a list has confirmed it."""
+        self._hidden.add(uid)
+        self._own_since_relist.add(uid)
+        self.revision += 1
+
+    def begin_relist(self) -> None:
+        """To be called before a list is asked for: own writes after this overrule it."""
+        self._own_since_relist = set()
+
+    def replace_all(self, raws: Iterable[Raw]) -> tuple[int, int]:
+        """Takes a whole list, even where versions have gone back (a restored backup): changed, deleted."""
+        listed: dict[Key, str] = {}
+        changed = 0
+        for raw in raws:
+            listed[key_of(raw)] = raw["metadata"]["uid"]
+            changed += self.take_listed(raw)
+        return changed, self.end_relist(listed)
+
+    def take_listed(self, raw: Raw) -> bool:
+        """Takes one item of the list that is under way; whether that changed anything."""
+        uid = raw["metadata"]["uid"]
+        if uid in self._own_since_relist:
+            return self.put(raw)
+        self._hidden.discard(uid)
+        held = self._entries.get(key_of(raw))
+        if held and (held.uid, held.resource_version) == (uid, raw["metadata"].get("resourceVersion", "")):
+            return False
+        return self._replace(raw)
+
+    def end_relist(self, listed: dict[Key, str]) -> int:
+        """Drops what the list lacked (`listed` is UID by key); how many those were."""
+        gone = [
+            key
+            for key, entry in self._entries.items()
+            if listed.get(key) != entry.uid and entry.uid not in self._own_since_relist
+        ]
+        for key in gone:
+            self._drop(key)
+        self._hidden &= self._own_since_relist | set(listed.values())
+        return len(gone)
+
+    def get(self, namespace: str, name: str) -> T | None:
+        entry = self.entry(namespace, name)
+        return entry.value if entry else None
+
+    def entry(self, namespace: str, name: str) -> Entry[T] | None:
+        """The object with its identity; None where it is not held or hidden."""
+        entry = self._entries.get((namespace, name))
+        return entry if entry and entry.uid not in self._hidden else None
+
+    def group(self, group: Hashable) -> list[T]:
+        """The objects of one group, sorted by namespace and name."""
+        keys = sorted(self._groups.get(group, ()))
+        return [entry.value for key in keys if (entry := self.entry(*key))]
+
+    def sorted_keys(self) -> list[Key]:
+        """(namespace, name) of all objects."""
+        return sorted(key for key, entry in self._entries.items() if entry.uid not in self._hidden)
+
+    def entries(self) -> Iterator[Entry[T]]:
+        """All objects, sorted by namespace and name."""
+        return (self._entries[key] for key in self.sorted_keys())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _replace(self, raw: Raw) -> bool:
+        key, value = key_of(raw), self._decode(raw)
+        held = self._entries.get(key)
+        if value is None:
+            return self._drop(key) if held else False
+        metadata = raw["metadata"]
+        if "deletionTimestamp" in metadata:
+            self._hidden.discard(metadata["uid"])
+        self._unlink(key)
+        self._entries[key] = Entry(metadata["uid"], metadata.get("resourceVersion", ""), value)
+        for group in self._groups_of(value):
+            self._groups.setdefault(group, {})[key] = None
+        if held and held.uid == metadata["uid"] and held.value == value:
+            return False
+        return self._tell(value)
+
+    def _drop(self, key: Key) -> bool:
+        self._unlink(key)
+        return self._tell(self._entries.pop(key).value)
+
+    def _unlink(self, key: Key) -> None:
+        held = self._entries.get(key)
+        for group in self._groups_of(held.value) if held else ():
+            members = self._groups.get(group, {})
+            members.pop(key, None)
+            if not members:
+                self._groups.pop(group, None)
+
+    def _tell(self, value: T) -> bool:
+        self.revision += 1
+        self._on_change(value)
+        return True

@@ -1,0 +1,82 @@
+"""The operator dies before and after each of its writes; the end is the same as if it had not."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import uuid
+
+import pytest
+from tests.integration.operator import process
+
+from gpufleet_sandbox import kubectl
+from tests import access
+from tests.integration.conftest import Cluster
+from tests.integration.faults import proxy, scenarios
+
+FAST_LEASE = {"GPUFLEET_LEASE_DURATION_S": "2", "GPUFLEET_LEASE_RENEW_S": "0.5"}
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> proxy.Proxy:
+    """What a proxy needs to speak for the operator."""
+    client = kubectl.Kubectl(cluster.kubectl_path, cluster.kubeconfig)
+    access.install_chart(client)
+    admin = access.read_admin(cluster.kubeconfig)
+    return proxy.Proxy(
+        admin["server"], access.write_ca(admin, tmp_path_factory.mktemp("ca")), access.make_token(client)
+    )
+
+
+def run_once(
+    cluster: Cluster,
+    server: proxy.Proxy,
+    scenario: scenarios.Scenario,
+    folder: pathlib.Path,
+    kill_at: int = 0,
+    when: str = "",
+) -> tuple[list[proxy.Write], list[dict]]:
+    """One run in a namespace of its own; the operator that is killed gets a successor."""
+    namespace = f"k-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", namespace)
+    journalled = proxy.Proxy(server.server, server.ca_file, server.token)
+    with journalled.running():
+        config = journalled.write_kubeconfig(folder / f"{namespace}.kubeconfig")
+        operator = process.Operator(config, folder, env=FAST_LEASE)
+
+        def strike(number: int) -> bool:
+            if number != kill_at:
+                return True
+            operator.kill()
+            return False
+
+        if when:
+            setattr(journalled, when, strike)
+        operator.start()
+        try:
+            for manifest in scenario.manifests(namespace):
+                cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(manifest))
+            if when:
+                operator.wait_ended(60)
+                operator.start()
+            end = scenarios.play(scenario, cluster, namespace)
+        finally:
+            operator.terminate()
+            cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    return journalled.journal, end
+
+
+@pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_kill_point_leads_to_the_same_end(
+    cluster: Cluster, server: proxy.Proxy, scenario: scenarios.Scenario, tmp_path: pathlib.Path
+) -> None:
+    writes, wanted = run_once(cluster, server, scenario, tmp_path)
+    assert len(writes) >= 5, "a journal this short cannot be the whole flow"
+    different = []
+    for number in range(1, len(writes) + 1):
+        for when in ("before", "after"):
+            _, end = run_once(cluster, server, scenario, tmp_path, number, when)
+            if end != wanted:
+                different.append((when, writes[number - 1], end))
+    print(f"{scenario.name}: {2 * len(writes)} kill points passed")
+    assert not different
