@@ -219,11 +219,10 @@ class ApiLeaseStore:
     def write(self, holder: str, seen: Record | None) -> None:
         body = build_lease(holder, seen, self._options, self._clock.now())
         if seen is None:
-            answer = self._call("POST", self._collection, body)
-        else:
-            answer = self._call("PUT", f"{self._collection}/{self._options.lease_name}", body)
-        if answer is None:
-            raise ConflictError("neither the Lease nor, perhaps, its namespace exists")
+            if self._call("POST", self._collection, body) is None:
+                raise UnreachableError(f"namespace {self._options.namespace} does not exist: create it")
+        elif self._call("PUT", f"{self._collection}/{self._options.lease_name}", body) is None:
+            raise ConflictError("the Lease was deleted meanwhile")
 
     def _call(self, method: str, url_path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON answer; None for 404."""

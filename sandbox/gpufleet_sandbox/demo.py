@@ -105,7 +105,12 @@ class Demo:
     def _apply(self, *names: str) -> None:
         for name in names:
             self.client.run(
-                "apply", "--server-side", "-f", str(gobuild.tools_root().parent / "examples" / name)
+                "apply",
+                "-n",
+                NAMESPACE,
+                "--server-side",
+                "-f",
+                str(gobuild.tools_root().parent / "examples" / name),
             )
 
     def _wait(self, kind: str, name: str, condition: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -76,7 +76,7 @@ async def run(options: settings.Settings, note_event: Note) -> None:
     def note(kind: str, event_type: str | None, raw: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(note_event, kind, event_type, raw)
 
-    running = asyncio.create_task(asyncio.to_thread(_run_kopf, build_registry(options, note), stop))
+    running = asyncio.create_task(asyncio.to_thread(_run_kopf, build_registry(options, note), stop, options.pod_name))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -88,7 +88,11 @@ async def run(options: settings.Settings, note_event: Note) -> None:
     raise WatchEndedError("kopf has ended")
 
 
-def _run_kopf(registry: kopf.OperatorRegistry, stop: threading.Event) -> None:
+def _run_kopf(registry: kopf.OperatorRegistry, stop: threading.Event, identity: str) -> None:
     # It warns that it cannot take over the signals, which is what this thread is for.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
-    asyncio.run(kopf.operator(registry=registry, standalone=True, clusterwide=True, stop_flag=stop))
+    # Without an identity kopf asks for the name of the user, and in a container the user has none.
+    running = kopf.operator(
+        registry=registry, standalone=True, clusterwide=True, stop_flag=stop, identity=cast(Any, identity)
+    )
+    asyncio.run(running)

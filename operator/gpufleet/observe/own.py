@@ -62,7 +62,7 @@ class OwnKind(Generic[M]):
         if event_type == "DELETED":
             self.store.remove(*store.key_of(raw), raw["metadata"]["uid"])
         else:
-            self.store.put(self._type | raw)
+            self.store.put_own(self._type | raw)
 
     def read(self, namespace: str, name: str) -> M | None:
         """The object as a model; None where there is none.
@@ -147,4 +147,4 @@ class OwnKind(Generic[M]):
             found = await client.get(kube.path(meta.API_VERSION, self.kind, namespace, name))
         except kube.NotFound:
             return
-        self.store.put(self._type | found)
+        self.store.put_own(self._type | found)

@@ -50,7 +50,7 @@ class Store(Generic[T]):
         self._entries: dict[Key, Entry[T]] = {}
         self._groups: dict[Hashable, dict[Key, None]] = {}
         self._hidden: set[str] = set()
-        self._own_since_relist: set[str] = set()
+        self._newer_than_list: set[str] = set()
         self.revision = 0
         """Grows with every change, so that what is computed from the store can be kept."""
 
@@ -58,18 +58,21 @@ class Store(Generic[T]):
         """Takes a newer version; whether that changed anything that is held."""
         held = self._entries.get(key_of(raw))
         version = raw["metadata"].get("resourceVersion", "")
+        self._newer_than_list.discard(raw["metadata"]["uid"])
         if held and not is_newer(version, held.resource_version):
             return False
         return self._replace(raw)
 
     def put_own(self, raw: Raw) -> bool:
-        """Takes the answer to a write of ours, which a list that is under way may lack."""
-        self._own_since_relist.add(raw["metadata"]["uid"])
-        return self.put(raw)
+        """Takes what a list that is under way may lack: the answer to a write, the word of another stream."""
+        changed = self.put(raw)
+        self._newer_than_list.add(raw["metadata"]["uid"])
+        return changed
 
     def remove(self, namespace: str, name: str, uid: str) -> bool:
         """Forgets the object if it is still that one, as the watch has confirmed; whether it was held."""
         self._hidden.discard(uid)
+        self._newer_than_list.discard(uid)
         held = self._entries.get((namespace, name))
         if held is None or held.uid != uid:
             return False
@@ -79,12 +82,12 @@ class Store(Generic[T]):
     def remember_deleted(self, uid: str) -> None:
         """Hides an object that we have deleted until the watch or a list has confirmed it."""
         self._hidden.add(uid)
-        self._own_since_relist.add(uid)
+        self._newer_than_list.add(uid)
         self.revision += 1
 
     def begin_relist(self) -> None:
         """To be called before a list is asked for: own writes after this overrule it."""
-        self._own_since_relist = set()
+        self._newer_than_list = set()
 
     def replace_all(self, raws: Iterable[Raw]) -> tuple[int, int]:
         """Takes a whole list, even where versions have gone back (a restored backup): changed, deleted."""
@@ -98,7 +101,7 @@ class Store(Generic[T]):
     def take_listed(self, raw: Raw) -> bool:
         """Takes one item of the list that is under way; whether that changed anything."""
         uid = raw["metadata"]["uid"]
-        if uid in self._own_since_relist:
+        if uid in self._newer_than_list:
             return self.put(raw)
         self._hidden.discard(uid)
         held = self._entries.get(key_of(raw))
@@ -111,11 +114,11 @@ class Store(Generic[T]):
         gone = [
             key
             for key, entry in self._entries.items()
-            if listed.get(key) != entry.uid and entry.uid not in self._own_since_relist
+            if listed.get(key) != entry.uid and entry.uid not in self._newer_than_list
         ]
         for key in gone:
             self._drop(key)
-        self._hidden &= self._own_since_relist | set(listed.values())
+        self._hidden &= self._newer_than_list | set(listed.values())
         return len(gone)
 
     def get(self, namespace: str, name: str) -> T | None:

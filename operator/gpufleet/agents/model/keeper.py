@@ -10,7 +10,7 @@ import os
 from typing import Protocol
 
 from gpufleet import clock
-from gpufleet.agents.model import server, settings
+from gpufleet.agents.model import memory, server, settings
 from gpufleet.agents.model import wanted as lists
 from gpufleet.state import models as state_models
 
@@ -29,15 +29,22 @@ class Repository(Protocol):
 
 @dataclasses.dataclass
 class Keeper:
-    """The agent's whole state; one step at a time."""
+    """The agent's whole state. Loads run beside the steps, so that a long one delays no other change."""
 
     settings: settings.AgentSettings
     server: Repository
     clock: clock.Clock = dataclasses.field(default_factory=clock.SystemClock)
     wanted: lists.Wanted = dataclasses.field(default_factory=lists.Wanted)
     entries: dict[str, lists.Entry] = dataclasses.field(default_factory=dict)
+    loads: dict[str, asyncio.Task[None]] = dataclasses.field(default_factory=dict)
+    settled: str = ""
+    """Revision of the last list of which every model was tried."""
     is_ready: bool = False
     is_draining: bool = False
+
+    def __post_init__(self) -> None:
+        for name, mark in memory.read(self.settings.state).items():
+            self.entries[name] = lists.Entry(loaded=mark)
 
     async def run(self) -> None:
         """Never returns; what fails in one step is tried in the next."""
@@ -45,62 +52,94 @@ class Keeper:
             try:
                 await self.step()
             except server.ServerDownError:
-                self._forget_lost(frozenset())
-                self.is_ready = False
-            except (OSError, ValueError) as error:
-                _LOG.warning("the list of wanted models cannot be read", extra={"error": str(error)})
+                self._note_down()
+            except (server.NoAnswerError, OSError, ValueError) as error:
+                _LOG.warning("this step must be tried again", extra={"error": str(error)})
             await asyncio.sleep(self.settings.poll_s)
 
     async def step(self) -> None:
-        """Looks at the list and the server once and does all that is due. Raises ServerDownError."""
+        """Looks at the list and the server once and starts all that is due.
+
+        Raises ServerDownError, NoAnswerError, and OSError or ValueError on a list that cannot be read.
+        """
+        self._reap()
         self.wanted = lists.parse(self.settings.wanted.read_text())
         running = await self.server.loaded()
         self._forget_lost(running)
-        names = {one.name for one in self.wanted.models}
-        for name in sorted(running - names):
-            _LOG.info("unloading", extra={"model": name})
-            await self.server.unload(name)
-            self.entries.pop(name, None)
-        self._judge()
-        await asyncio.gather(*(self._load(one) for one in self.wanted.models))
+        marks = self._marks()
+        plan = lists.plan(self.wanted, self.entries, marks, running, self.loads, self.clock.monotonic_s())
+        for name in plan.unload:
+            await self._unload(name)
+        for model in plan.load:
+            self.loads[model.name] = asyncio.create_task(self._load(model, marks[model.name]))
         self._judge()
 
     def report(self) -> state_models.AgentReport:
-        return lists.report(self.wanted, self.entries, self._marks())
+        """The revision is the settled one: while models are on their way, it is not yet that of the list."""
+        return state_models.AgentReport(
+            self.settled, tuple(lists.report(self.wanted, self.entries, self._marks()))
+        )
+
+    def _note_down(self) -> None:
+        """A server that comes back has nothing, and whoever ended the one before drained that one only."""
+        self.is_ready = self.is_draining = False
+
+    def _reap(self) -> None:
+        for name in [name for name, task in self.loads.items() if task.done()]:
+            self.loads.pop(name).result()
 
     def _forget_lost(self, running: frozenset[str]) -> None:
         """A server that restarted has nothing of what it had before."""
-        for name, entry in self.entries.items():
-            if entry.loaded and name not in running:
-                entry.loaded = ""
+        had = [name for name, entry in self.entries.items() if entry.loaded]
+        lost = [name for name in had if name not in running]
+        for name in lost:
+            self.entries[name].loaded = ""
+        if lost and lost == had:
+            self._note_down()
 
-    async def _load(self, model: lists.WantedModel) -> None:
+    async def _unload(self, name: str) -> None:
+        _LOG.info("unloading", extra={"model": name})
+        await self.server.unload(name)
+        self.entries.pop(name, None)
+        self._remember()
+
+    async def _load(self, model: lists.WantedModel, mark: str) -> None:
         entry = self.entries.setdefault(model.name, lists.Entry())
-        mark = self._marks()[model.name]
-        if not entry.is_due(mark, self.clock.monotonic_s()):
-            return
         _LOG.info("loading", extra={"model": model.name})
         started_s = self.clock.monotonic_s()
         try:
             await self.server.load(model.name, model.config)
+        except server.ServerDownError:
+            return
         except server.LoadError as error:
             entry.note_failed(mark, str(error), self.clock.monotonic_s())
             _LOG.warning("not loaded", extra={"model": model.name, "error": str(error)})
         else:
             entry.note_loaded(mark)
+            self._remember()
             seconds = self.clock.monotonic_s() - started_s
             _LOG.info("loaded", extra={"model": model.name, "seconds": seconds})
         self._judge()
+
+    def _remember(self) -> None:
+        with contextlib.suppress(OSError):
+            memory.write(
+                self.settings.state,
+                {name: entry.loaded for name, entry in self.entries.items() if entry.loaded},
+            )
 
     def _marks(self) -> dict[str, str]:
         files = self._files_mark()
         return {one.name: lists.fingerprint(one, files) for one in self.wanted.models}
 
     def _files_mark(self) -> str:
-        """A ConfigMap's files change together, and its `..data` link with them; other volumes are not watched."""
+        """A ConfigMap's files change with its `..data` link; other volumes are not watched."""
         with contextlib.suppress(OSError):
             return os.readlink(self.settings.models / "..data")
         return ""
 
     def _judge(self) -> None:
-        self.is_ready = lists.is_ready(self.wanted, self.entries, self._marks(), was_ready=self.is_ready)
+        marks = self._marks()
+        self.is_ready = lists.is_ready(self.wanted, self.entries, marks, was_ready=self.is_ready)
+        if lists.is_settled(self.wanted, self.entries, marks):
+            self.settled = self.wanted.revision

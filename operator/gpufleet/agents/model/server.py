@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-import grpc
 from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
+# gRPC doubles the wait for a server that is not up yet, to two minutes; ours is on the same machine.
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 1000)]
+_INDEX_TIMEOUT_S = 5.0
+_UNLOAD_TIMEOUT_S = 60.0
+
 
 class ServerDownError(Exception):
-    """The server does not answer; it may be starting."""
+    """Nobody listens; the server may be starting."""
+
+
+class NoAnswerError(Exception):
+    """The server is there but did not answer as it should; what it has loaded is unknown."""
 
 
 class LoadError(Exception):
@@ -19,7 +27,7 @@ class LoadError(Exception):
 
 @dataclasses.dataclass
 class Server:
-    """One connection; every call may raise ServerDownError."""
+    """One connection; every call may raise ServerDownError or NoAnswerError."""
 
     address: str
     key_header: str
@@ -29,22 +37,16 @@ class Server:
     def __post_init__(self) -> None:
         # Triton prefixes the header's name for gRPC.
         self._headers = {f"triton-grpc-protocol-{self.key_header}": self.key}
-        self._client = triton.InferenceServerClient(self.address)
-
-    async def is_live(self) -> bool:
-        try:
-            return bool(await self._client.is_server_live(client_timeout=2.0))
-        except (TimeoutError, InferenceServerException, grpc.RpcError):
-            return False
+        self._client = triton.InferenceServerClient(self.address, channel_args=_RECONNECT)
 
     async def loaded(self) -> frozenset[str]:
         """Models that answer requests now."""
         try:
             index = await self._client.get_model_repository_index(
-                headers=self._headers, as_json=True, client_timeout=5.0
+                headers=self._headers, as_json=True, client_timeout=_INDEX_TIMEOUT_S
             )
         except InferenceServerException as error:
-            raise ServerDownError(str(error)) from error
+            raise _read_error(error) from error
         return frozenset(one["name"] for one in index.get("models", ()) if one.get("state") == "READY")
 
     async def load(self, name: str, config: str) -> None:
@@ -54,15 +56,23 @@ class Server:
                 name, headers=self._headers, config=config or None, client_timeout=self.load_timeout_s
             )
         except InferenceServerException as error:
-            if "UNAVAILABLE" in str(error.status()):
+            if _is_down(error):
                 raise ServerDownError(str(error)) from error
             raise LoadError(str(error.message())) from error
 
     async def unload(self, name: str) -> None:
         try:
-            await self._client.unload_model(name, headers=self._headers, client_timeout=60.0)
+            await self._client.unload_model(name, headers=self._headers, client_timeout=_UNLOAD_TIMEOUT_S)
         except InferenceServerException as error:
-            raise ServerDownError(str(error)) from error
+            raise _read_error(error) from error
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _is_down(error: InferenceServerException) -> bool:
+    return "UNAVAILABLE" in str(error.status())
+
+
+def _read_error(error: InferenceServerException) -> ServerDownError | NoAnswerError:
+    return ServerDownError(str(error)) if _is_down(error) else NoAnswerError(str(error))

@@ -21,6 +21,8 @@ class AgentSettings(pydantic_settings.BaseSettings):
     """The model repository, as Triton sees it too."""
     key: pathlib.Path = pathlib.Path("/run/gpufleet/key")
     """Where the key of Triton's model-repository API goes."""
+    state: pathlib.Path = pathlib.Path("/run/gpufleet/loaded.json")
+    """What was loaded, for an agent that restarts beside a server that did not."""
     key_header: str = "gpufleet-key"
     triton: str = f"127.0.0.1:{names.TRITON_GRPC_PORT}"
     host: str = "0.0.0.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gpufleet.state import models as state_models
@@ -16,7 +16,7 @@ LAST_RETRY_S = 60.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WantedModel:
-    """One model; `config` is the load request's configuration as JSON text, empty for the repository's own."""
+    """One model; `config` is the load request's configuration as JSON, empty for the repository's own."""
 
     name: str
     config: str = ""
@@ -76,24 +76,50 @@ class Entry:
         return self.failed != fingerprint or now_s >= self.retry_at_s
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be asked of the server now."""
+
+    unload: tuple[str, ...] = ()
+    load: tuple[WantedModel, ...] = ()
+
+
+def plan(
+    wanted: Wanted,
+    entries: Mapping[str, Entry],
+    marks: Mapping[str, str],
+    running: Collection[str],
+    busy: Collection[str],
+    now_s: float,
+) -> Plan:
+    """Unloads what nobody wants and loads what is due; a model that is `busy` loading is let finish first."""
+    names = {one.name for one in wanted.models}
+    due = (
+        one
+        for one in wanted.models
+        if one.name not in busy and entries.get(one.name, Entry()).is_due(marks[one.name], now_s)
+    )
+    return Plan(tuple(sorted(set(running) - names - set(busy))), tuple(due))
+
+
 def report(
     wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str]
-) -> state_models.AgentReport:
-    """What the operator is told; `marks` has the present fingerprint of every wanted model."""
-    return state_models.AgentReport(
-        wanted.revision,
-        tuple(
-            _report_one(one.name, entries.get(one.name, Entry()), marks[one.name]) for one in wanted.models
-        ),
-    )
+) -> list[state_models.ModelReport]:
+    """Each wanted model; `marks` has its present fingerprint."""
+    return [_report_one(one.name, entries.get(one.name, Entry()), marks[one.name]) for one in wanted.models]
 
 
 def _report_one(name: str, entry: Entry, mark: str) -> state_models.ModelReport:
-    if entry.loaded == mark:
-        return state_models.ModelReport(name, "Ready")
+    """A copy from before goes on answering while the next one loads."""
     if entry.failed == mark:
         return state_models.ModelReport(name, "Failed", entry.message)
-    return state_models.ModelReport(name, "Loading")
+    return state_models.ModelReport(name, "Ready" if entry.loaded else "Loading")
+
+
+def is_settled(wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str]) -> bool:
+    """Whether every model was tried as it is wanted now."""
+    known = ((entries.get(one.name, Entry()), marks[one.name]) for one in wanted.models)
+    return all(mark in (entry.loaded, entry.failed) for entry, mark in known)
 
 
 def is_ready(
@@ -107,8 +133,8 @@ def is_ready(
     known = [entries.get(one.name, Entry()) for one in wanted.models]
     if not any(entry.loaded for entry in known):
         return False
-    settled = all(
+    tried = all(
         entry.loaded or entry.failed == marks[one.name]
         for one, entry in zip(wanted.models, known, strict=True)
     )
-    return was_ready or settled
+    return was_ready or tried

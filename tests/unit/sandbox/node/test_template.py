@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 
+from gpufleet_sandbox import locks
 from gpufleet_sandbox.node import template
 
 VERSION = "containerd 1.6.20"
@@ -102,3 +103,23 @@ def test_unused_templates_are_kept_for_a_while(
     (node / "template").write_text("used")
     template.prune(template.templates() / "current")
     assert sorted(path.name for path in template.templates().iterdir()) == ["current", "new", "older", "used"]
+
+
+@pytest.fixture
+def interrupted(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """What an import leaves that was killed."""
+    monkeypatch.setenv("GPUFLEET_CACHE", str(tmp_path))
+    part = template.templates() / "0123456789abcdef.part"
+    part.mkdir(parents=True)
+    return part
+
+
+def test_remains_of_a_killed_import_are_swept(interrupted: pathlib.Path) -> None:
+    template.sweep()
+    assert not interrupted.exists()
+
+
+def test_an_import_that_is_under_way_is_left_alone(interrupted: pathlib.Path) -> None:
+    with locks.hold(template.templates() / ".lock"):
+        template.sweep()
+    assert interrupted.is_dir()
