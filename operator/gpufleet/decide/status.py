@@ -52,13 +52,26 @@ def stalled(
     message: str,
     now: datetime.datetime,
 ) -> Mapping[str, Any]:
-    """The conditions of an object that cannot proceed; what ran keeps running, so the main one stays if it was True."""
-    before = {condition.type: condition for condition in old}.get(main_type)
-    is_well = before is not None and before.status == "True"
-    main_reason, main_message = (before.reason, before.message) if is_well and before else (reason, message)
-    verdict = Verdict(is_well, main_reason, main_message, stalled=(reason, message))
-    new = build_conditions(metadata, old, main_type, verdict, now)
+    """The conditions of an object that cannot proceed; what ran keeps running, so what was decided stays."""
+    verdict = keep_decided(old, main_type) or Verdict(_undecided(main_type), reason, message)
+    stuck = dataclasses.replace(verdict, stalled=(reason, message))
+    new = build_conditions(metadata, old, main_type, stuck, now)
     return {"observedGeneration": metadata.generation, "conditions": [one.to_wire() for one in new]}
+
+
+def keep_decided(old: Sequence[meta.Condition], main_type: str) -> Verdict | None:
+    """The main condition as it was, where it still holds: a service that serves, a job that has ended."""
+    before = {condition.type: condition for condition in old}.get(main_type)
+    if before is None or before.status == "Unknown":
+        return None
+    if before.status == "False" and main_type != reasons.SUCCEEDED:
+        return None
+    return Verdict(before.status == "True", before.reason, before.message)
+
+
+def _undecided(main_type: str) -> bool | None:
+    """A job that cannot proceed has not failed."""
+    return None if main_type == reasons.SUCCEEDED else False
 
 
 def events_of_change(
@@ -93,3 +106,13 @@ _WARNINGS = frozenset(
         reasons.INSUFFICIENT_CAPACITY,
     }
 )
+
+
+FIRST_LOOK_S = 2.0
+"""How long the fleet cycle may take to look at a new object before its status says that it waits."""
+
+
+def is_new(metadata: meta.ObjectMeta, now: datetime.datetime) -> bool:
+    """Whether the object is so young that waiting for its first assignment is not worth a write."""
+    created = metadata.creation_timestamp
+    return created is not None and (now - created).total_seconds() < FIRST_LOOK_S

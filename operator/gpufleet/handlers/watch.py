@@ -76,7 +76,9 @@ async def run(options: settings.Settings, note_event: Note) -> None:
     def note(kind: str, event_type: str | None, raw: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(note_event, kind, event_type, raw)
 
-    running = asyncio.create_task(asyncio.to_thread(_run_kopf, build_registry(options, note), stop, options.pod_name))
+    running = asyncio.create_task(
+        asyncio.to_thread(_run_kopf, build_registry(options, note), stop, options.pod_name)
+    )
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:

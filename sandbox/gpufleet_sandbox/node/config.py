@@ -106,6 +106,8 @@ def build_kubelet(node: layout.NodeLayout) -> Object:
         "evictionHard": dict.fromkeys(_EVICTION_SIGNALS, "0%"),
         "imageGCHighThresholdPercent": 100,
         "nodeStatusUpdateFrequency": "4s",
+        # Mounted ConfigMaps follow their objects at this interval; the default of a minute is long to watch.
+        "syncFrequency": "10s",
         "nodeLeaseDurationSeconds": 16,
     }
 

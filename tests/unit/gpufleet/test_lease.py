@@ -9,7 +9,7 @@ import itertools
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpufleet import lease
@@ -172,6 +172,7 @@ ANY = st.tuples(st.floats(0, 40), st.floats(0, 40), st.booleans())
 
 @settings(max_examples=200)
 @given(st.lists(QUICK | ANY, min_size=1, max_size=12), st.lists(QUICK | ANY, min_size=1, max_size=12))
+@example([(0.0, 0.0, False), (0.0, 40.0, False)], [(0.0, 0.0, False)])
 def test_never_two_leaders(first: Delays, second: Delays) -> None:
     Race({"a": first, "b": second}, {}).run(200)
 

@@ -40,9 +40,9 @@ def answers(
 
 
 def resolve(
-    block: accelerators.Accelerator, view: snapshot.Snapshot
+    block: accelerators.Accelerator, view: snapshot.Snapshot, *, whole_devices: bool = False
 ) -> accelerators.AssignedAccelerator | Refusal:
-    """The resource that one pod asks for, or why there is none."""
+    """The resource that one pod asks for, or why there is none; memory may be kept from choosing a slice."""
     models = catalogue.models_of_class(block.device_class) if block.device_class else ()
     if block.device_class and not models:
         known = ", ".join(catalogue.class_names())
@@ -53,7 +53,7 @@ def resolve(
     if block.mig_profile is not None:
         wanted = _resolve_profile(block.mig_profile, block.device_class, models)
     elif block.memory is not None:
-        wanted = _resolve_memory(block.memory, models, view)
+        wanted = _resolve_memory(block.memory, models, view, whole_devices=whole_devices)
     else:
         wanted = _resolve_count(block.count or 1, models)
     return wanted if isinstance(wanted, Refusal) else _check_offer(wanted, view)
@@ -99,17 +99,23 @@ def _products(models: Iterable[devices.DeviceModel]) -> list[str]:
 
 
 def _resolve_memory(
-    memory: str, models: Sequence[devices.DeviceModel], view: snapshot.Snapshot
+    memory: str,
+    models: Sequence[devices.DeviceModel],
+    view: snapshot.Snapshot,
+    *,
+    whole_devices: bool,
 ) -> accelerators.AssignedAccelerator | Refusal:
-    """The smallest unit in the fleet that offers this much, of one resource, on every product where it does."""
+    """The smallest unit in the fleet that offers this much: one resource, on every product where it does."""
     needed_mib = -(-meta.quantity_to_bytes(memory) // 2**20)
-    offers = sorted(set(_offers(models, view)))
+    found = sorted(set(_offers(models, view)))
+    offers = [offer for offer in found if not (whole_devices and catalogue.profile_of_resource(offer[1]))]
     large_enough = [offer for offer in offers if offer[0] >= needed_mib]
     if not large_enough:
         largest = f"{offers[-1][0]} MiB ({offers[-1][1]})" if offers else "nothing"
         return Refusal(
             reasons.NO_MATCHING_ACCELERATOR,
-            f"accelerator.memory {memory} is more than one device or slice of the fleet offers: at most {largest}",
+            f"accelerator.memory {memory} is more than one unit of the fleet offers, at most {largest}: "
+            "ask for less, or for a count of devices",
         )
     resource = large_enough[0][1]
     products = sorted({product for _, name, product in large_enough if name == resource})
@@ -117,7 +123,7 @@ def _resolve_memory(
 
 
 def _offers(models: Sequence[devices.DeviceModel], view: snapshot.Snapshot) -> Iterator[tuple[int, str, str]]:
-    """(MiB per unit, resource, product) of everything that nodes of these models have; of all where none is given."""
+    """(MiB per unit, resource, product) of all that nodes of these models have; of any if none is given."""
     for node in view.nodes:
         product = node.labels.get(names.GPU_PRODUCT_LABEL, "")
         model = catalogue.model_of_product(product)

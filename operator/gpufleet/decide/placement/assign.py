@@ -6,28 +6,35 @@ node, after everything that is assigned already but whose pods are not there yet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking
+from gpufleet.decide.placement import booking, promises
 from gpufleet.decide.training import outcome
 from gpufleet.state import assignment as assignments
-from gpufleet.state import snapshot
+from gpufleet.state import fleet, names, snapshot
 
 
 def assign(view: snapshot.Snapshot) -> tuple[assignments.Assignment, ...]:
     """Every assignment that differs from the one the object has."""
-    books = booking.Books.of(view)
-    return (*_assign_services(view), *_assign_jobs(view, books))
+    services = [(service, _assign_service(service, view)) for service in view.services]
+    pods = promises.PodsByOwner(view.pods)
+    books = booking.Books(view)
+    books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
+    jobs = _assign_jobs(view, books, pods)
+    return (
+        *(_changed(triton_service.KIND, one, value) for one, value in services if _differs(one, value)),
+        *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
+    )
 
 
-def _assign_services(view: snapshot.Snapshot) -> Iterator[assignments.Assignment]:
-    for service in view.services:
-        value = _assign_service(service, view)
-        if value != service.status.assignment:
-            yield _changed(triton_service.KIND, service, value)
+def _differs(
+    subject: triton_service.TritonService | training_job.TrainingJob,
+    value: triton_service.ServiceAssignment | training_job.JobAssignment,
+) -> bool:
+    return value != subject.status.assignment
 
 
 def _assign_service(
@@ -51,22 +58,30 @@ def _resolve(
     before: triton_service.ServiceAssignment | training_job.JobAssignment | None,
     block: accelerators.Accelerator | None,
     view: snapshot.Snapshot,
+    *,
+    whole_devices: bool = False,
 ) -> tuple[accelerators.AssignedAccelerator | None, resolving.Refusal | None]:
     """What was chosen before for the same block, else what the fleet offers now."""
     if block is None:
         return None, None
     if before and before.accelerator and resolving.answers(before, block):
         return before.accelerator, None
-    found = resolving.resolve(block, view)
+    found = resolving.resolve(block, view, whole_devices=whole_devices)
     return (None, found) if isinstance(found, resolving.Refusal) else (found, None)
 
 
-def _assign_jobs(view: snapshot.Snapshot, books: booking.Books) -> Iterator[assignments.Assignment]:
-    waiting = [job for job in view.jobs if not outcome.is_finished(job) and not _is_admitted(job)]
+def _assign_jobs(
+    view: snapshot.Snapshot, books: booking.Books, pods: promises.PodsByOwner
+) -> Iterator[tuple[training_job.TrainingJob, training_job.JobAssignment]]:
+    """Gangs whose assignment was lost first, since they run; then in the order of their creation."""
+    undecided = [job for job in view.jobs if not outcome.is_finished(job) and not _is_admitted(job)]
+    running = [job for job in undecided if view.live_workers.get(job.metadata.uid)]
+    waiting = [job for job in undecided if not view.live_workers.get(job.metadata.uid)]
+    for job in running:
+        owner = (names.JOB_LABEL, job.metadata.namespace, job.metadata.name)
+        yield job, _restore(job, view, books, pods.of(owner))
     for job in sorted(waiting, key=_queue_position):
-        value = _admit(job, view, books)
-        if value != job.status.assignment:
-            yield _changed(training_job.KIND, job, value)
+        yield job, _admit(job, view, books)
 
 
 def _queue_position(job: training_job.TrainingJob) -> tuple[float, str, str]:
@@ -78,30 +93,52 @@ def _is_admitted(job: training_job.TrainingJob) -> bool:
     return job.status.assignment is not None and job.status.assignment.workers > 0
 
 
+def _resolve_worker(
+    job: training_job.TrainingJob, view: snapshot.Snapshot
+) -> tuple[accelerators.AssignedAccelerator | None, resolving.Refusal | None]:
+    """A gang that exchanges gradients gets no slices, which have no peer-to-peer transport."""
+    is_gang = job.spec.framework != "Plain" and job.spec.workers.max > 1
+    return _resolve(job.status.assignment, job.spec.accelerator, view, whole_devices=is_gang)
+
+
+def _refused(job: training_job.TrainingJob, reason: str, message: str) -> training_job.JobAssignment:
+    requested = resolving.describe(job.spec.accelerator)
+    return training_job.JobAssignment(workers=0, requested=requested, reason=reason, message=message)
+
+
+def _restore(
+    job: training_job.TrainingJob, view: snapshot.Snapshot, books: booking.Books, pods: Sequence[fleet.Pod]
+) -> training_job.JobAssignment:
+    """The size of the gang as it runs."""
+    assigned, refusal = _resolve_worker(job, view)
+    if refusal:
+        return _refused(job, refusal.reason, refusal.message)
+    restored = training_job.JobAssignment(
+        workers=view.live_workers[job.metadata.uid],
+        accelerator=assigned,
+        requested=resolving.describe(job.spec.accelerator),
+    )
+    if assigned:
+        books.book(assigned, promises.count_missing(job, restored, pods))
+    return restored
+
+
 def _admit(
     job: training_job.TrainingJob, view: snapshot.Snapshot, books: booking.Books
 ) -> training_job.JobAssignment:
+    """As many workers as fit now, if the smallest gang does."""
     requested = resolving.describe(job.spec.accelerator)
     largest = job.spec.workers.max
     smallest = job.spec.workers.min or largest
-    assigned, refusal = _resolve(job.status.assignment, job.spec.accelerator, view)
+    assigned, refusal = _resolve_worker(job, view)
     if refusal:
-        return training_job.JobAssignment(
-            workers=0, requested=requested, reason=refusal.reason, message=refusal.message
-        )
-    if live := view.live_workers.get(job.metadata.uid):
-        return training_job.JobAssignment(workers=live, accelerator=assigned, requested=requested)
+        return _refused(job, refusal.reason, refusal.message)
     if assigned is None:
         return training_job.JobAssignment(workers=largest, requested=requested)
     room = books.count_room(assigned, largest)
     if room < smallest:
-        return training_job.JobAssignment(
-            workers=0,
-            accelerator=assigned,
-            requested=requested,
-            reason=reasons.INSUFFICIENT_CAPACITY,
-            message=books.explain(assigned, smallest),
-        )
+        waiting = _refused(job, reasons.INSUFFICIENT_CAPACITY, books.explain(assigned, smallest))
+        return waiting.model_copy(update={"accelerator": assigned})
     books.book(assigned, room)
     return training_job.JobAssignment(workers=room, accelerator=assigned, requested=requested)
 

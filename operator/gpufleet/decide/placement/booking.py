@@ -1,84 +1,98 @@
-"""What is free on each node once everything assigned is counted, pods there or not: nothing is given twice."""
+"""What is free on each node once everything assigned is counted, pods there or not.
+
+Invariant: booking never takes more from a node than is free there, so nothing is given twice. A pod that has
+no node yet is expected on the fullest node that takes it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.training import outcome
-from gpufleet.state import fleet, names, snapshot
+from gpufleet.decide.placement import promises
+from gpufleet.state import fleet, snapshot
 
 
-@dataclasses.dataclass
 class Books:
-    """Free extended resources by node, and how much of them is promised to pods that do not exist yet."""
+    """Free extended resources by node; what is booked is free no more."""
 
-    nodes: tuple[fleet.Node, ...]
-    free: dict[str, Counter[str]]
-
-    @classmethod
-    def of(cls, view: snapshot.Snapshot) -> Books:
-        """The books of a fleet in which every assignment has been honoured."""
+    def __init__(self, view: snapshot.Snapshot) -> None:
         used = view.used_on_nodes()
-        books = cls(view.nodes, {node.name: view.free_on(node, used) for node in view.nodes})
-        bound = _count_bound(view)
-        for service in view.services:
-            given = service.status.assignment
-            if given and given.accelerator:
-                key = (service.metadata.namespace, service.metadata.name)
-                books.book(given.accelerator, given.replicas - bound[key])
-        for job in view.jobs:
-            promised = job.status.assignment
-            if promised and promised.accelerator and not outcome.is_finished(job):
-                attempt = str(max(1, job.status.attempt))
-                started = bound[job.metadata.namespace, job.metadata.name, attempt]
-                books.book(promised.accelerator, promised.workers - started)
-        return books
+        self.free: Mapping[str, Counter[str]] = {node.name: view.free_on(node, used) for node in view.nodes}
+        self._view = view
+        self._pools = {pool.metadata.name: pool for pool in view.pools}
+        self._candidates: dict[tuple[object, ...], tuple[fleet.Node, ...]] = {}
+        self._open: dict[tuple[object, ...], list[fleet.Node]] = {}
+
+    def book_all(self, promised: Iterable[promises.Promise]) -> None:
+        """Takes room for pods that may start at any moment; the largest first, since they fit worst."""
+        for promise in sorted(promised, key=lambda one: (-one.accelerator.count, one.key)):
+            self.book(promise.accelerator, promise.pods)
 
     def count_room(self, assigned: accelerators.AssignedAccelerator, limit: int) -> int:
         """Pods of this need that fit now, node by node; at most `limit`."""
         room = 0
-        for node in self.nodes:
-            room += self._room_on(node, assigned)
+        for _, here in self._rooms(assigned):
+            room += here
             if room >= limit:
                 return limit
         return room
 
     def book(self, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
-        """Takes room for `pods` pods, fullest nodes first; what does not fit is not taken."""
-        fitting = [node for node in self.nodes if self._room_on(node, assigned) > 0]
-        for node in sorted(fitting, key=lambda node: (self.free[node.name][assigned.resource], node.name)):
+        """Takes room for `pods` pods; what does not fit is not taken."""
+        for node, room in self._rooms(assigned):
             if pods <= 0:
                 return
-            here = min(pods, self._room_on(node, assigned))
+            here = min(pods, room)
             self.free[node.name][assigned.resource] -= here * assigned.count
             pods -= here
 
     def explain(self, assigned: accelerators.AssignedAccelerator, workers: int) -> str:
-        """What a gang of this size lacks, in numbers."""
-        room = self.count_room(assigned, workers)
+        """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""
+        places = sum(
+            node.allocatable.get(assigned.resource, 0) // assigned.count
+            for node in self._nodes_for(assigned)
+            if node.is_usable
+        )
         where = f" on {' or '.join(assigned.products)}" if assigned.products else ""
+        needs = f"needs {workers} workers with {assigned.count} × {assigned.resource}{where} at the same time"
+        if places < workers:
+            return f"{needs}; usable nodes have room for {places}: add nodes, or lower workers.min"
         return (
-            f"needs {workers} workers with {assigned.count} × {assigned.resource}{where} at the same time; "
-            f"{room} fit now: wait for others to end, add nodes, or lower workers.min"
+            f"{needs}; nodes have room for {places}, but others hold too much of it: "
+            "wait for them to end, add nodes, or lower workers.min"
         )
 
-    def _room_on(self, node: fleet.Node, assigned: accelerators.AssignedAccelerator) -> int:
-        if not resolving.fits_node(assigned, node):
-            return 0
-        return max(0, self.free[node.name][assigned.resource]) // assigned.count
+    def _rooms(self, assigned: accelerators.AssignedAccelerator) -> Iterator[tuple[fleet.Node, int]]:
+        """Nodes with room and how much. A node found full is not looked at again: room only shrinks."""
+        key = _key(assigned)
+        if key not in self._open:
+            self._open[key] = sorted(
+                self._nodes_for(assigned),
+                key=lambda node: (self.free[node.name][assigned.resource], node.name),
+            )
+        places = self._open[key]
+        position = 0
+        while position < len(places):
+            node = places[position]
+            room = max(0, self.free[node.name][assigned.resource]) // assigned.count
+            if room == 0:
+                del places[position]
+                continue
+            yield node, room
+            position += 1
+
+    def _nodes_for(self, assigned: accelerators.AssignedAccelerator) -> tuple[fleet.Node, ...]:
+        """Nodes on which the scheduler may put such a pod."""
+        key = _key(assigned)
+        if key not in self._candidates:
+            pool = self._pools.get(assigned.pool or "")
+            nodes = self._view.nodes_of(pool) if pool else self._view.nodes
+            self._candidates[key] = tuple(node for node in nodes if resolving.fits_node(assigned, node))
+        return self._candidates[key]
 
 
-def _count_bound(view: snapshot.Snapshot) -> Counter[tuple[str, ...]]:
-    """Pods that have had their node, by service, and by job and attempt."""
-    bound: Counter[tuple[str, ...]] = Counter()
-    for pod in view.pods:
-        if not pod.node:
-            continue
-        if service := pod.labels.get(names.SERVICE_LABEL):
-            bound[pod.namespace, service] += not pod.is_terminal
-        elif job := pod.labels.get(names.JOB_LABEL):
-            bound[pod.namespace, job, pod.labels.get(names.ATTEMPT_LABEL, "")] += 1
-    return bound
+def _key(assigned: accelerators.AssignedAccelerator) -> tuple[object, ...]:
+    return assigned.resource, assigned.count, tuple(assigned.products), assigned.pool

@@ -1,1 +1,1 @@
-"""One build function per Kubernetes kind: plain manifests, in the form in which the API server stores them."""
+"""One build function per Kubernetes kind: plain manifests, as the API server stores them."""

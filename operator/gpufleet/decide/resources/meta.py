@@ -9,6 +9,7 @@ from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod
+from gpufleet.decide.resources import quantity
 from gpufleet.state import names
 
 
@@ -38,11 +39,16 @@ def build_resources(
     wanted: pod.Resources | None, assigned: accelerators.AssignedAccelerator | None
 ) -> dict[str, Any]:
     """Requests and limits; the accelerator goes into both, as the API server would have it."""
-    requests = wanted.requests.to_wire() if wanted and wanted.requests else {}
-    limits = wanted.limits.to_wire() if wanted and wanted.limits else {}
+    requests = _build_amounts(wanted.requests if wanted else None)
+    limits = _build_amounts(wanted.limits if wanted else None)
     if assigned is not None:
         limits[assigned.resource] = requests[assigned.resource] = str(assigned.count)
     return without_empty({"requests": requests, "limits": limits})
+
+
+def _build_amounts(wanted: pod.ResourceAmounts | None) -> dict[str, str]:
+    amounts = wanted.to_wire() if wanted else {}
+    return {name: quantity.canonical(amount) for name, amount in amounts.items()}
 
 
 def build_affinity(assigned: accelerators.AssignedAccelerator | None) -> dict[str, Any] | None:

@@ -24,16 +24,9 @@ def build_wanted(service: triton_service.TritonService) -> dict[str, Any]:
 
 
 def _build_entry(model: triton_service.Model, *, has_accelerator: bool) -> dict[str, Any]:
-    built = config.build(model, has_accelerator=has_accelerator)
-    if model.to_wire().keys() <= {
-        "name",
-        "maxBatchSize",
-        "inputs",
-        "outputs",
-        "instanceGroups",
-        "parameters",
-    } and (model == triton_service.Model(name=model.name)):
+    if model == triton_service.Model(name=model.name):
         return {"name": model.name}
+    built = config.build(model, has_accelerator=has_accelerator)
     return {"name": model.name, "config": config.to_json(built)}
 
 

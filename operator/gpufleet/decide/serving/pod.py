@@ -54,8 +54,8 @@ def build_template(
         "terminationGracePeriodSeconds": GRACE_S,
         "priorityClassName": template.priority_class_name,
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
-        "initContainers": [_build_agent(defaults)],
-        "containers": [_build_triton(image, template, assigned, pool)],
+        "initContainers": [_build_agent(service, defaults)],
+        "containers": [_build_triton(service, image, template, assigned, pool)],
         "volumes": _build_volumes(service),
     }
     annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(names.TRITON_METRICS_PORT)}
@@ -64,6 +64,7 @@ def build_template(
 
 
 def _build_triton(
+    service: triton_service.TritonService,
     image: str,
     template: triton_service.ServerTemplate,
     assigned: accelerators.AssignedAccelerator | None,
@@ -90,7 +91,7 @@ def _build_triton(
         },
         "securityContext": meta.build_container_security(read_only_root=False),
         "volumeMounts": [
-            {"name": "models", "mountPath": MODELS_PATH, "readOnly": True},
+            _build_models_mount(service),
             {"name": "run", "mountPath": RUN_PATH, "readOnly": True},
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
@@ -98,7 +99,7 @@ def _build_triton(
     return meta.without_empty(container)
 
 
-def _build_agent(defaults: settings.Settings) -> dict[str, Any]:
+def _build_agent(service: triton_service.TritonService, defaults: settings.Settings) -> dict[str, Any]:
     """A sidecar (an init container that is restarted always): up before Triton, gone after it."""
 
     def probe(path: str, **limits: int) -> dict[str, Any]:
@@ -115,14 +116,23 @@ def _build_agent(defaults: settings.Settings) -> dict[str, Any]:
         "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
         "readinessProbe": probe("/readyz", periodSeconds=2, failureThreshold=1, timeoutSeconds=2),
         "livenessProbe": probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": meta.build_container_security(read_only_root=True),
         "volumeMounts": [
-            {"name": "models", "mountPath": MODELS_PATH, "readOnly": True},
+            _build_models_mount(service),
             {"name": "run", "mountPath": RUN_PATH},
             {"name": "wanted", "mountPath": WANTED_PATH, "readOnly": True},
         ],
     }
+
+
+def _build_models_mount(service: triton_service.TritonService) -> dict[str, Any]:
+    """The repository where Triton and the agent see it; of a claim, perhaps a folder only."""
+    claim = service.spec.model_repository.persistent_volume_claim
+    folder = claim.path.rstrip("/") if claim and claim.path else None
+    return meta.without_empty(
+        {"name": "models", "mountPath": MODELS_PATH, "readOnly": True, "subPath": folder}
+    )
 
 
 def _build_volumes(service: triton_service.TritonService) -> list[dict[str, Any]]:

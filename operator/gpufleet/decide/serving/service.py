@@ -28,6 +28,10 @@ def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.da
     everything = frozenset(child.ref for child in view.children)
     assignment = service.status.assignment
     if assignment is None or not _can_proceed(assignment, service):
+        if assignment is None and statuses.is_new(service.metadata, now):
+            return decision.Decision(
+                service.status.to_wire(), keep=everything, requeue_after_s=statuses.FIRST_LOOK_S
+            )
         return decision.Decision(_wait(service, assignment, now), keep=everything)
     try:
         wanted = models.build_wanted(service)
@@ -124,19 +128,26 @@ def _decide_status(
     return decision.Decision(
         status=status.to_wire(),
         apply=plan.manifests,
-        keep=frozenset() if is_rolled_out else _old_revisions(view),
+        keep=frozenset() if is_rolled_out else _find_kept(view),
         events=statuses.events_of_change(old, conditions),
     )
 
 
 def _can_proceed(assignment: triton_service.ServiceAssignment, service: triton_service.TritonService) -> bool:
-    """Whether the assignment answers the present accelerator block, and with an accelerator if it asks for one."""
+    """Whether the assignment answers the present accelerator block, and with one if it asks for one."""
     wanted = service.spec.accelerator
     return accelerators.answers(assignment, wanted) and (wanted is None or assignment.accelerator is not None)
 
 
-def _old_revisions(view: view.ServiceView) -> frozenset[children.ChildRef]:
-    return frozenset(child.ref for child in view.children if child.kind == "Deployment")
+def _find_kept(view: view.ServiceView) -> frozenset[children.ChildRef]:
+    """Revisions that serve while the new one comes up; all, where none does: the cause may pass.
+
+    A revision that was superseded before any of its pods was ready only holds what the next one needs.
+    """
+    ready = {pod.labels.get(names.REVISION_LABEL) for pod in view.pods if pod.ready and _counts(pod)}
+    revisions = [child for child in view.children if child.kind == "Deployment"]
+    serving = [child for child in revisions if child.labels.get(names.REVISION_LABEL) in ready]
+    return frozenset(child.ref for child in serving or revisions)
 
 
 def _wait(
@@ -156,12 +167,9 @@ def _wait(
         )
         return _keep_rest(service, status)
     message = "the fleet cycle has not assigned replicas and an accelerator yet"
-    found = statuses.Verdict(
-        None,
-        reasons.AWAITING_ASSIGNMENT,
-        message,
-        reconciling=(reasons.AWAITING_ASSIGNMENT, message),
-    )
+    awaiting = (reasons.AWAITING_ASSIGNMENT, message)
+    before = statuses.keep_decided(service.status.conditions, reasons.READY)
+    found = dataclasses.replace(before or statuses.Verdict(None, *awaiting), reconciling=awaiting)
     conditions = statuses.build_conditions(
         service.metadata, service.status.conditions, reasons.READY, found, now
     )

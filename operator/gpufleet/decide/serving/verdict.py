@@ -12,7 +12,7 @@ from gpufleet.state import fleet
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at: pods of the current revision, all pods that serve, and models over the current."""
+    """What the rules look at: pods of the current revision, all that serve, and models over the current."""
 
     replicas: int
     current: tuple[fleet.Pod, ...]
@@ -23,7 +23,7 @@ class Facts:
 
 
 def judge(facts: Facts) -> statuses.Verdict:
-    """Ready means that every model answers somewhere; Reconciling, that the fleet is still moving to the spec."""
+    """Ready: every model answers somewhere. Reconciling: the fleet is still moving to the spec."""
     is_well, reason, message = _judge_serving(facts)
     return statuses.Verdict(is_well, reason, message, reconciling=_find_movement(facts))
 

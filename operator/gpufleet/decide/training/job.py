@@ -6,7 +6,6 @@ Job stays for its logs; the next attempt waits until no pod of the failed one ho
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import Any
@@ -20,23 +19,38 @@ from gpufleet.decide.resources import core, workloads
 from gpufleet.decide.training import environment, outcome, pod
 from gpufleet.state import children, decision, names, view
 
+KEPT_ATTEMPTS = 3
+"""Failed Jobs that stay for their logs, the newest included."""
+
 
 def decide(view: view.JobView, defaults: settings.Settings, now: datetime.datetime) -> decision.Decision:
-    """What this job needs now; `defaults` has nothing for jobs yet."""
+    """What this job needs now; `defaults` has nothing for jobs. Nothing is made for one that has ended."""
     job = view.job
     newest = outcome.find_newest(view.children)
-    keep = frozenset(child.ref for child in view.children if child.kind == "Job")
-    attempt = outcome.read_attempt(newest) if newest else 0
-    assignment = job.status.assignment
-    if newest is None and (assignment is None or assignment.workers == 0 or outcome.is_finished(job)):
-        return _report(view, None, _judge_waiting(job), now, keep=keep)
-    workers = assignment.workers if assignment and assignment.workers else 0
-    if newest is None or _may_restart(view, newest):
-        manifests = _build_attempt(view, workers, attempt + 1) if workers else ()
-        found = _judge_start(attempt + 1, newest)
-        return _report(view, newest, found, now, attempt=attempt + 1, apply=manifests, keep=keep)
-    return _report(
-        view, newest, _judge_attempt(view, newest), now, apply=_rendezvous(view, workers), keep=keep
+    ended = statuses.keep_decided(job.status.conditions, reasons.SUCCEEDED)
+    if ended and outcome.is_finished(job):
+        return _report(view, newest, ended, now)
+    if newest and not _may_restart(view, newest):
+        workers = int(newest.body["spec"].get("parallelism", 0))
+        return _report(view, newest, _judge_attempt(view, newest), now, apply=_rendezvous(view, workers))
+    attempt = max(1, job.status.attempt, outcome.read_attempt(newest) + 1 if newest else 0)
+    workers = job.status.assignment.workers if job.status.assignment else 0
+    if job.status.assignment is None and statuses.is_new(job.metadata, now):
+        kept = _find_kept(view, newest)
+        return decision.Decision(job.status.to_wire(), keep=kept, requeue_after_s=statuses.FIRST_LOOK_S)
+    if workers == 0:
+        return _report(view, newest, _judge_waiting(job), now)
+    if _pods_left(view, attempt):
+        return _report(view, newest, _judge_orphans(attempt), now)
+    manifests = _build_attempt(view, workers, attempt)
+    return _report(view, newest, _judge_start(view, attempt, newest), now, attempt=attempt, apply=manifests)
+
+
+def _find_kept(view: view.JobView, newest: children.Child | None) -> frozenset[children.ChildRef]:
+    """Everything but the Jobs of attempts so long ago that nobody reads their logs."""
+    oldest = outcome.read_attempt(newest) - KEPT_ATTEMPTS if newest else 0
+    return frozenset(
+        child.ref for child in view.children if child.kind != "Job" or outcome.read_attempt(child) > oldest
     )
 
 
@@ -75,10 +89,7 @@ def _build_attempt(view: view.JobView, workers: int, attempt: int) -> tuple[Mapp
 
 
 def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
-    """A job without any attempt: it waits for admission, or cannot be admitted."""
-    if outcome.is_finished(job):
-        before = next(one for one in job.status.conditions if one.type == reasons.SUCCEEDED)
-        return statuses.Verdict(before.status == "True", before.reason, before.message)
+    """A job whose gang may not start: it waits for admission, or cannot be admitted."""
     assignment = job.status.assignment
     if assignment is None or not accelerators.answers(assignment, job.spec.accelerator):
         message = "the fleet cycle has not looked at this job yet"
@@ -90,12 +101,18 @@ def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
     return statuses.Verdict(None, assignment.reason, assignment.message, stalled=stuck)
 
 
-def _judge_start(attempt: int, previous: children.Child | None) -> statuses.Verdict:
+def _judge_orphans(attempt: int) -> statuses.Verdict:
+    message = f"the Job of attempt {attempt} is gone, waiting for its workers to end"
+    return statuses.Verdict(None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, message))
+
+
+def _judge_start(view: view.JobView, attempt: int, previous: children.Child | None) -> statuses.Verdict:
     if previous is None:
         return statuses.Verdict(
             None, reasons.STARTING, "the gang starts", reconciling=(reasons.STARTING, "creating workers")
         )
-    message = f"attempt {attempt - 1} failed, the whole gang starts again: {outcome.read_failure(previous)}"
+    why = _explain_failure(view, previous)
+    message = f"attempt {attempt - 1} failed, the whole gang starts again: {why}"
     return statuses.Verdict(
         None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, "creating workers")
     )
@@ -140,25 +157,6 @@ def _explain_failure(view: view.JobView, newest: children.Child) -> str:
     return outcome.read_failure(newest)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Counts:
-    active: int = 0
-    succeeded: int = 0
-    started: str | None = None
-    completed: str | None = None
-
-    @classmethod
-    def of(cls, newest: children.Child | None) -> _Counts:
-        if newest is None:
-            return cls()
-        return cls(
-            outcome.read_count(newest, "active"),
-            outcome.read_count(newest, "succeeded"),
-            outcome.read_time(newest, "startTime"),
-            outcome.read_time(newest, "completionTime"),
-        )
-
-
 def _report(
     view: view.JobView,
     newest: children.Child | None,
@@ -167,26 +165,36 @@ def _report(
     *,
     attempt: int | None = None,
     apply: tuple[Mapping[str, Any], ...] = (),
-    keep: frozenset[children.ChildRef] = frozenset(),
 ) -> decision.Decision:
     job = view.job
     old = job.status.conditions
     conditions = statuses.build_conditions(job.metadata, old, reasons.SUCCEEDED, found, now)
-    counts = _Counts.of(newest)
-    if attempt is None:
-        attempt = outcome.read_attempt(newest) if newest else job.status.attempt
     status = {
+        **_read_progress(job, newest, has_ended=found.is_well is not None),
         "observedGeneration": job.metadata.generation,
         "conditions": [one.to_wire() for one in conditions],
-        "attempt": attempt,
-        "activeWorkers": counts.active,
-        "succeededWorkers": counts.succeeded,
-        "startTime": counts.started,
-        "completionTime": counts.completed,
     }
+    if attempt is not None:
+        status["attempt"] = attempt
     return decision.Decision(
         status={key: value for key, value in status.items() if value is not None},
         apply=apply,
-        keep=keep,
+        keep=_find_kept(view, newest),
         events=statuses.events_of_change(old, conditions),
     )
+
+
+def _read_progress(
+    job: training_job.TrainingJob, newest: children.Child | None, *, has_ended: bool
+) -> dict[str, Any]:
+    """Counts and times; those of a Job that is gone stay as they were."""
+    before = job.status.model_copy(update={"assignment": None}).to_wire()
+    if newest is None:
+        return {**before, "activeWorkers": 0}
+    return {
+        "attempt": max(job.status.attempt, outcome.read_attempt(newest)),
+        "activeWorkers": outcome.read_count(newest, "active"),
+        "succeededWorkers": outcome.read_count(newest, "succeeded"),
+        "startTime": before.get("startTime") or outcome.read_time(newest, "startTime"),
+        "completionTime": before.get("completionTime") or (outcome.read_end(newest) if has_ended else None),
+    }

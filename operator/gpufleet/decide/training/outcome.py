@@ -32,6 +32,13 @@ def has_condition(job: children.Child, type_: str) -> bool:
     return any(one["type"] == type_ and one["status"] == "True" for one in _status(job).get("conditions", ()))
 
 
+def read_end(job: children.Child) -> str | None:
+    """When the Job completed or failed; the API server sets completionTime only for the former."""
+    failed = (one for one in _status(job).get("conditions", ()) if one["type"] == "Failed")
+    times = [read_time(job, "completionTime"), *(one.get("lastTransitionTime") for one in failed)]
+    return next((str(time) for time in times if time), None)
+
+
 def read_failure(job: children.Child) -> str:
     """The Job's own words about why it failed."""
     for one in _status(job).get("conditions", ()):

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod, training_job
-from gpufleet.decide.resources import meta
+from gpufleet.decide.resources import meta, quantity
 from gpufleet.decide.training import environment
 from gpufleet.state import names
 
@@ -62,7 +62,7 @@ def _build_worker(
         "imagePullPolicy": "IfNotPresent",
         "command": list(template.command),
         "args": list(template.args),
-        "env": meta.build_env(meta.pool_env(pool), template.env) + rendezvous,
+        "env": _merge_env(meta.build_env(meta.pool_env(pool), template.env), rendezvous),
         "resources": meta.build_resources(template.resources, assigned),
         "securityContext": meta.build_container_security(read_only_root=False),
         # The last lines of the log tell why a worker failed, where it wrote no message itself.
@@ -74,9 +74,16 @@ def _build_worker(
     return meta.without_empty(container)
 
 
+def _merge_env(user: list[dict[str, Any]], rendezvous: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ours win: a worker that meets elsewhere than the others hangs. No name may occur twice."""
+    return list({variable["name"]: variable for variable in user + rendezvous}.values())
+
+
 def _build_volume(volume: pod.Volume) -> dict[str, Any]:
     if (claim := volume.persistent_volume_claim) is not None:
         reference = meta.without_empty({"claimName": claim.claim_name, "readOnly": claim.read_only or None})
         return {"name": volume.name, "persistentVolumeClaim": reference}
     empty_dir = volume.empty_dir or pod.EmptyDir()
-    return {"name": volume.name, "emptyDir": meta.without_empty(empty_dir.to_wire())}
+    size = quantity.canonical(empty_dir.size_limit) if empty_dir.size_limit else None
+    scratch = meta.without_empty({"medium": empty_dir.medium, "sizeLimit": size})
+    return {"name": volume.name, "emptyDir": scratch}

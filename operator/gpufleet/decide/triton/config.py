@@ -13,8 +13,6 @@ from tritonclient.grpc import model_config_pb2
 
 from gpufleet.api import triton_service
 
-_GPU_KINDS = {"GPU", "Model"}
-
 
 class ConfigError(ValueError):
     """A model that Triton would refuse; the message names field, value and fix."""
@@ -63,7 +61,7 @@ def _add_batching(config: model_config_pb2.ModelConfig, batching: triton_service
 def _check(model: triton_service.Model, *, has_accelerator: bool) -> None:
     where = f"models[{model.name}]"
     for group in model.instance_groups:
-        if group.kind in _GPU_KINDS and not has_accelerator:
+        if group.kind == "GPU" and not has_accelerator:
             raise ConfigError(
                 f"{where}.instanceGroups kind {group.kind} needs a GPU, but the service has no accelerator: "
                 "set spec.accelerator, or kind CPU"
@@ -81,12 +79,12 @@ def _check_batching(where: str, max_batch_size: int, batching: triton_service.Ba
         return
     if max_batch_size < 1:
         raise ConfigError(
-            f"{where}.batching needs a batch dimension, but maxBatchSize is 0: set maxBatchSize to at least 1, "
-            "or batching.mode Disabled"
+            f"{where}.batching needs a batch dimension, but maxBatchSize is 0: "
+            "set maxBatchSize to at least 1, or batching.mode Disabled"
         )
     too_large = [size for size in batching.preferred_batch_sizes if size > max_batch_size]
     if too_large:
         raise ConfigError(
-            f"{where}.batching.preferredBatchSizes has {too_large[0]}, more than maxBatchSize {max_batch_size}: "
-            f"use at most {max_batch_size}"
+            f"{where}.batching.preferredBatchSizes has {too_large[0]}, "
+            f"more than maxBatchSize {max_batch_size}: use at most {max_batch_size}"
         )

@@ -42,7 +42,7 @@ def test_readiness(entries, was_ready, expected) -> None:
     [
         pytest.param(None, "Loading", "", id="never tried"),
         pytest.param(loaded("a1"), "Ready", "", id="as wanted"),
-        pytest.param(loaded("a0"), "Loading", "", id="an older copy serves, the new one is to come"),
+        pytest.param(loaded("a0"), "Ready", "", id="an older copy serves, the new one is to come"),
         pytest.param(failed("a1"), "Failed", "no weights", id="refused"),
         pytest.param(
             failed("a1", serving="a0"), "Failed", "no weights", id="refused while the old copy serves"
@@ -53,8 +53,58 @@ def test_readiness(entries, was_ready, expected) -> None:
 def test_report(entry, state, message) -> None:
     entries = {} if entry is None else {"a": entry}
     said = wanted.report(wanted.Wanted("r1", (A,)), entries, MARKS)
-    assert said.revision == "r1"
-    assert [(one.name, one.state, one.message) for one in said.models] == [("a", state, message)]
+    assert [(one.name, one.state, one.message) for one in said] == [("a", state, message)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        pytest.param({}, False, id="nothing tried"),
+        pytest.param({"a": loaded("a1")}, False, id="one still to be tried"),
+        pytest.param({"a": loaded("a0"), "b": loaded("b1")}, False, id="an older copy is not what is wanted"),
+        pytest.param({"a": failed("a0"), "b": loaded("b1")}, False, id="what failed was something older"),
+        pytest.param({"a": loaded("a1"), "b": failed("b1")}, True, id="each was tried as it is wanted"),
+    ],
+)
+def test_settled(entries, expected) -> None:
+    assert wanted.is_settled(LIST, entries, MARKS) is expected
+
+
+@pytest.mark.parametrize(
+    ("entries", "running", "busy", "expected"),
+    [
+        pytest.param({}, [], [], wanted.Plan((), (A, B)), id="an empty server"),
+        pytest.param(
+            {"a": loaded("a1"), "b": loaded("b1")}, ["a", "b"], [], wanted.Plan(), id="all as wanted"
+        ),
+        pytest.param(
+            {"a": loaded("a0"), "b": loaded("b1")}, ["a", "b"], [], wanted.Plan((), (A,)), id="changed"
+        ),
+        pytest.param(
+            {"a": loaded("a1")}, ["a", "b", "c"], [], wanted.Plan(("c",), (B,)), id="one nobody wants"
+        ),
+        pytest.param(
+            {"a": failed("a1"), "b": loaded("b1")}, ["b"], [], wanted.Plan((), (A,)), id="a retry is due"
+        ),
+        pytest.param({}, ["c"], ["a", "c"], wanted.Plan((), (B,)), id="what is loading is let finish"),
+    ],
+)
+def test_plan(entries, running, busy, expected) -> None:
+    assert wanted.plan(LIST, entries, MARKS, running, busy, now_s=100.0) == expected
+
+
+NAMES = st.sets(st.sampled_from("abcd"))
+
+
+@given(listed=NAMES, running=NAMES, busy=NAMES, known=st.dictionaries(st.sampled_from("abcd"), st.booleans()))
+def test_a_plan_moves_towards_the_list_and_disturbs_nothing(listed, running, busy, known) -> None:
+    goal = wanted.Wanted("r", tuple(wanted.WantedModel(name) for name in sorted(listed)))
+    entries = {name: loaded("now") if good else failed("now") for name, good in known.items()}
+    plan = wanted.plan(goal, entries, dict.fromkeys(listed, "now"), running, busy, now_s=0.0)
+    assert set(plan.unload) == running - listed - busy
+    assert {one.name for one in plan.load} == {
+        name for name in listed - busy if name not in known or not known[name]
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import json_format, text_format
+from hypothesis import given
+from tritonclient.grpc import model_config_pb2
+
+from gpufleet.api import triton_service
+from gpufleet.decide.triton import config
+from tests import strategies_api
+
+TENSOR = {"name": "X", "dataType": "FP32", "dims": [-1, 4]}
+
+
+def make(**fields: Any) -> triton_service.Model:
+    return triton_service.Model.model_validate({"name": "m", **fields})
+
+
+def build(*, has_accelerator: bool = False, **fields: Any) -> dict[str, Any]:
+    return config.to_json(config.build(make(**fields), has_accelerator=has_accelerator))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({}, {"name": "m"}, id="nothing but a name"),
+        pytest.param({"backend": "python"}, {"name": "m", "backend": "python"}, id="backend"),
+        pytest.param(
+            {"inputs": [TENSOR]},
+            {"name": "m", "input": [{"name": "X", "data_type": "TYPE_FP32", "dims": ["-1", "4"]}]},
+            id="tensor",
+        ),
+        pytest.param(
+            {"maxBatchSize": 8, "batching": {}},
+            {"name": "m", "max_batch_size": 8, "dynamic_batching": {}},
+            id="a batcher without values is on all the same",
+        ),
+        pytest.param(
+            {"maxBatchSize": 8, "batching": {"preferredBatchSizes": [8, 4], "maxQueueDelayMicroseconds": 100}},
+            {
+                "name": "m",
+                "max_batch_size": 8,
+                "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": "100"},
+            },
+            id="batcher",
+        ),
+        pytest.param(
+            {"batching": {"mode": "Disabled", "preferredBatchSizes": [4]}},
+            {"name": "m"},
+            id="a batcher that is off takes no part",
+        ),
+        pytest.param(
+            {"instanceGroups": [{"kind": "CPU", "count": 2}, {"kind": "Model"}]},
+            {
+                "name": "m",
+                "instance_group": [{"kind": "KIND_CPU", "count": 2}, {"kind": "KIND_MODEL", "count": 1}],
+            },
+            id="instances without a GPU",
+        ),
+        pytest.param(
+            {"parameters": [{"name": "k", "value": "v"}]},
+            {"name": "m", "parameters": {"k": {"string_value": "v"}}},
+            id="parameter",
+        ),
+    ],
+)
+def test_build(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = build(**fields)
+    for group in found.get("instance_group", []):
+        group.setdefault("kind", "KIND_AUTO")
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"batching": {}}, ["models[m].batching", "maxBatchSize is 0", "at least 1"], id="no batches"),
+        pytest.param(
+            {"maxBatchSize": 4, "batching": {"preferredBatchSizes": [2, 8]}},
+            ["models[m].batching.preferredBatchSizes", "8", "at most 4"],
+            id="a preferred size that cannot be",
+        ),
+        pytest.param(
+            {"instanceGroups": [{"kind": "GPU"}]},
+            ["models[m].instanceGroups", "GPU", "spec.accelerator"],
+            id="a GPU that is not there",
+        ),
+        pytest.param({"inputs": [TENSOR, TENSOR]}, ["models[m].inputs", "X", "twice"], id="input named twice"),
+        pytest.param({"outputs": [TENSOR, TENSOR]}, ["models[m].outputs", "X", "twice"], id="output named twice"),
+    ],
+)
+def test_what_triton_would_refuse(fields: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(config.ConfigError) as raised:
+        build(**fields)
+    assert [word for word in words if word not in str(raised.value)] == []
+
+
+def test_an_accelerator_allows_gpu_instances() -> None:
+    assert build(has_accelerator=True, instanceGroups=[{"kind": "GPU"}])["instance_group"] == [
+        {"kind": "KIND_GPU", "count": 1}
+    ]
+
+
+@given(strategies_api.models())
+def test_both_forms_say_the_same(model: triton_service.Model) -> None:
+    try:
+        built = config.build(model, has_accelerator=True)
+    except config.ConfigError:
+        return
+    from_text = text_format.Parse(config.to_pbtxt(built), model_config_pb2.ModelConfig())
+    from_json = json_format.ParseDict(config.to_json(built), model_config_pb2.ModelConfig())
+    assert from_text == from_json == built
