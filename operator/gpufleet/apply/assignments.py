@@ -11,7 +11,7 @@ from gpufleet.state import assignment, names
 
 
 async def apply(client: kube.Client, wanted: assignment.Assignment) -> Mapping[str, Any]:
-    """The object as it is afterwards. Raises kube.ApiError; Conflict where another object has the name now."""
+    """The object as it is then. Raises kube.ApiError; Conflict where another object has the name now."""
     path = kube.path(meta.API_VERSION, wanted.kind, wanted.namespace, wanted.name, "status")
     body = {
         "apiVersion": meta.API_VERSION,

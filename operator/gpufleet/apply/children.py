@@ -73,7 +73,7 @@ async def _apply_one(
 
 
 async def _is_ours(client: kube.Client, path: str, owner: Mapping[str, Any]) -> bool | None:
-    """None where nothing has the name, True where it is our child. Raises ChildConflictError on a foreign one."""
+    """None where nothing has the name, True where it is ours. Raises ChildConflictError on a foreign one."""
     try:
         live = await client.get(path)
     except kube.NotFound:

@@ -23,7 +23,7 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def differs_in_counts_only(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether only counts moved, of pods, nodes or ready pods of a model, while the object is still on its way."""
+    """Whether only counts moved, of pods or nodes, while the object is still on its way."""
     if not _is_reconciling(new):
         return False
     return not differs(_without_counts(old), _without_counts(new))

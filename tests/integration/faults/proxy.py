@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import ssl
 import threading
@@ -47,7 +48,7 @@ class Proxy:
     journal: list[Write] = dataclasses.field(default_factory=list)
     url: str = ""
 
-    async def _forward(self, request: web.Request) -> web.StreamResponse:
+    async def _forward(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
         number = 0
         if request.method in WRITES and not any(part in request.path for part in UNCOUNTED):
             number = len(self.journal) + 1
@@ -56,7 +57,6 @@ class Proxy:
                 raise ConnectionResetError
         headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
         headers["Authorization"] = f"Bearer {self.token}"
-        session: aiohttp.ClientSession = request.app["session"]
         body = await request.read()
         async with session.request(
             request.method, self.server + request.path_qs, headers=headers, data=body or None
@@ -76,8 +76,7 @@ class Proxy:
             connector=connector, timeout=timeout, auto_decompress=True
         ) as session:
             app = web.Application(client_max_size=16 * 2**20)
-            app["session"] = session
-            app.router.add_route("*", "/{tail:.*}", self._forward)
+            app.router.add_route("*", "/{tail:.*}", functools.partial(self._forward, session))
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -102,7 +102,7 @@ def _fail_first_attempt(cluster: Cluster, namespace: str) -> None:
         ):
             continue
         first = labels["gpufleet.dev/attempt"] == "1"
-        if first and not pod["metadata"]["name"].split("-")[-2] == "1":
+        if first and pod["metadata"]["name"].split("-")[-2] != "1":
             continue
         code = "1" if first else "0"
         cluster.try_kubectl(

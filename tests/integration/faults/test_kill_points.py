@@ -7,12 +7,12 @@ import pathlib
 import uuid
 
 import pytest
-from tests.integration.operator import process
 
 from gpufleet_sandbox import kubectl
 from tests import access
 from tests.integration.conftest import Cluster
 from tests.integration.faults import proxy, scenarios
+from tests.integration.operator import process
 
 FAST_LEASE = {"GPUFLEET_LEASE_DURATION_S": "2", "GPUFLEET_LEASE_RENEW_S": "0.5"}
 
@@ -42,7 +42,7 @@ def run_once(
     journalled = proxy.Proxy(server.server, server.ca_file, server.token)
     with journalled.running():
         config = journalled.write_kubeconfig(folder / f"{namespace}.kubeconfig")
-        operator = process.Operator(config, folder, env=FAST_LEASE)
+        operator = process.Operator(config, folder / f"{namespace}.log", env=FAST_LEASE)
 
         def strike(number: int) -> bool:
             if number != kill_at:
@@ -57,7 +57,7 @@ def run_once(
             for manifest in scenario.manifests(namespace):
                 cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(manifest))
             if when:
-                operator.wait_ended(60)
+                process.wait_for("the kill", lambda: not operator.is_running, 60)
                 operator.start()
             end = scenarios.play(scenario, cluster, namespace)
         finally:

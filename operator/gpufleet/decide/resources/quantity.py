@@ -7,9 +7,11 @@ fraction, and decimal where a binary suffix would need one.
 from __future__ import annotations
 
 import fractions
+import re
 
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([numkMGTPE]?|[KMGTPE]i)")
 _FINEST = fractions.Fraction(1, 10**9)
 
 
@@ -19,13 +21,13 @@ def canonical(quantity: str) -> str:
     Raises:
         ValueError: it is not a quantity.
     """
-    number = quantity.rstrip("numkMGTPEi")
-    suffix = quantity[len(number) :]
-    if suffix in _DECIMAL:
-        return _write_decimal(fractions.Fraction(number) * fractions.Fraction(10) ** _DECIMAL[suffix])
-    if suffix not in _BINARY:
+    parts = _QUANTITY.fullmatch(quantity)
+    if parts is None:
         raise ValueError(f"{quantity!r} is not a quantity: use a unit such as m, Mi or Gi")
-    amount = fractions.Fraction(number) * 2 ** _BINARY[suffix]
+    number, suffix = fractions.Fraction(parts[1]), parts[2]
+    if suffix in _DECIMAL:
+        return _write_decimal(number * fractions.Fraction(10) ** _DECIMAL[suffix])
+    amount = number * 2 ** _BINARY[suffix]
     return _write_decimal(amount) if amount < 1024 or amount.denominator != 1 else _write_binary(int(amount))
 
 

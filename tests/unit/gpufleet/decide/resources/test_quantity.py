@@ -34,7 +34,7 @@ def test_canonical(given_: str, stored: str) -> None:
     assert quantity.canonical(given_) == stored
 
 
-@pytest.mark.parametrize("text", ["", "x", "1Xi", "Gi", "1 Gi"])
+@pytest.mark.parametrize("text", ["", "x", "1Xi", "Gi", "1 Gi", "1mi", "-1", "1e3"])
 def test_no_quantity(text: str) -> None:
     with pytest.raises(ValueError):
         quantity.canonical(text)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format, text_format
-from hypothesis import given
+from hypothesis import given, settings
 from tritonclient.grpc import model_config_pb2
 
 from gpufleet.api import triton_service
@@ -38,7 +38,10 @@ def build(*, has_accelerator: bool = False, **fields: Any) -> dict[str, Any]:
             id="a batcher without values is on all the same",
         ),
         pytest.param(
-            {"maxBatchSize": 8, "batching": {"preferredBatchSizes": [8, 4], "maxQueueDelayMicroseconds": 100}},
+            {
+                "maxBatchSize": 8,
+                "batching": {"preferredBatchSizes": [8, 4], "maxQueueDelayMicroseconds": 100},
+            },
             {
                 "name": "m",
                 "max_batch_size": 8,
@@ -76,7 +79,9 @@ def test_build(fields: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        pytest.param({"batching": {}}, ["models[m].batching", "maxBatchSize is 0", "at least 1"], id="no batches"),
+        pytest.param(
+            {"batching": {}}, ["models[m].batching", "maxBatchSize is 0", "at least 1"], id="no batches"
+        ),
         pytest.param(
             {"maxBatchSize": 4, "batching": {"preferredBatchSizes": [2, 8]}},
             ["models[m].batching.preferredBatchSizes", "8", "at most 4"],
@@ -87,8 +92,12 @@ def test_build(fields: dict[str, Any], expected: dict[str, Any]) -> None:
             ["models[m].instanceGroups", "GPU", "spec.accelerator"],
             id="a GPU that is not there",
         ),
-        pytest.param({"inputs": [TENSOR, TENSOR]}, ["models[m].inputs", "X", "twice"], id="input named twice"),
-        pytest.param({"outputs": [TENSOR, TENSOR]}, ["models[m].outputs", "X", "twice"], id="output named twice"),
+        pytest.param(
+            {"inputs": [TENSOR, TENSOR]}, ["models[m].inputs", "X", "twice"], id="input named twice"
+        ),
+        pytest.param(
+            {"outputs": [TENSOR, TENSOR]}, ["models[m].outputs", "X", "twice"], id="output named twice"
+        ),
     ],
 )
 def test_what_triton_would_refuse(fields: dict[str, Any], words: list[str]) -> None:
@@ -103,12 +112,11 @@ def test_an_accelerator_allows_gpu_instances() -> None:
     ]
 
 
-@given(strategies_api.models())
-def test_both_forms_say_the_same(model: triton_service.Model) -> None:
-    try:
+@settings(max_examples=25, deadline=None)
+@given(strategies_api.specs(triton_service.TritonServiceSpec))
+def test_both_forms_say_the_same(wire: dict[str, Any]) -> None:
+    for model in triton_service.TritonServiceSpec.model_validate(wire).models:
         built = config.build(model, has_accelerator=True)
-    except config.ConfigError:
-        return
-    from_text = text_format.Parse(config.to_pbtxt(built), model_config_pb2.ModelConfig())
-    from_json = json_format.ParseDict(config.to_json(built), model_config_pb2.ModelConfig())
-    assert from_text == from_json == built
+        from_text = text_format.Parse(config.to_pbtxt(built), model_config_pb2.ModelConfig())
+        from_json = json_format.ParseDict(config.to_json(built), model_config_pb2.ModelConfig())
+        assert from_text == from_json == built

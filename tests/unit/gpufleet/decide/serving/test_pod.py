@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as how
+
+from gpufleet import settings
+from gpufleet.api import accelerator as accelerators
+from gpufleet.api import triton_service
+from gpufleet.decide.serving import pod
+from tests import builders, strategies_api
+from tests.unit.gpufleet.decide import manifests, podsecurity
+
+DEFAULTS = settings.Settings(agent_image="agent:1", triton_image="triton:1")
+SLICE = accelerators.AssignedAccelerator(
+    resource="nvidia.com/mig-1g.10gb", count=1, products=["B", "A"], pool="a100"
+)
+POOL = builders.make_pool(
+    podDefaults={
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "runtimeClassName": "nvidia",
+        "env": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"name": "LEVEL", "value": "pool"}],
+    }
+)
+
+
+def build(assigned: Any = None, pool: Any = None, **spec: Any) -> dict[str, Any]:
+    built = pod.build_template(builders.make_service(**spec), assigned, pool, DEFAULTS)
+    found: dict[str, Any] = built["spec"]
+    return found
+
+
+def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [one for one in [*spec["initContainers"], *spec["containers"]] if one["name"] == name]
+    return found
+
+
+@how(max_examples=25, deadline=None)
+@given(strategies_api.specs(triton_service.TritonServiceSpec))
+def test_every_valid_spec_gives_a_pod_that_may_run(wire: dict[str, Any]) -> None:
+    service = builders.make_service()
+    service = service.model_copy(update={"spec": triton_service.TritonServiceSpec.model_validate(wire)})
+    template = pod.build_template(service, SLICE, POOL, DEFAULTS)
+    assert podsecurity.find_violations(template["spec"]) == []
+    assert list(manifests.find_unstable(template)) == []
+    assert manifests.find_repeated(template["spec"]) == []
+
+
+def test_the_checker_sees_what_is_wrong() -> None:
+    bare = {"containers": [{"name": "c"}], "volumes": [{"name": "v", "hostPath": {}}], "hostPID": True}
+    assert len(podsecurity.find_violations(bare)) == 6
+
+
+@pytest.mark.parametrize(
+    ("repository", "volume", "sub_path"),
+    [
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "c"}},
+            {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+            None,
+            id="claim",
+        ),
+        pytest.param(
+            {"persistentVolumeClaim": {"claimName": "c", "path": "team/models/"}},
+            {"persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+            "team/models",
+            id="folder of a claim",
+        ),
+        pytest.param(
+            {"image": {"reference": "models:1", "pullPolicy": "Always"}},
+            {"image": {"reference": "models:1", "pullPolicy": "Always"}},
+            None,
+            id="image",
+        ),
+        pytest.param(
+            {"configMap": {"name": "code", "items": [{"key": "a.py", "path": "a/1/model.py"}]}},
+            {"configMap": {"name": "code", "items": [{"key": "a.py", "path": "a/1/model.py"}]}},
+            None,
+            id="ConfigMap",
+        ),
+    ],
+)
+def test_repository(repository: dict[str, Any], volume: dict[str, Any], sub_path: str | None) -> None:
+    everything = {"configMap": None, **repository}
+    built = build(modelRepository=everything)
+    [found] = [one for one in built["volumes"] if one["name"] == "models"]
+    assert found == {"name": "models", **volume}
+    for name in ("triton", "model-agent"):
+        [mount] = [one for one in container(built, name)["volumeMounts"] if one["name"] == "models"]
+        assert mount["readOnly"] is True
+        assert mount.get("subPath") == sub_path
+
+
+def test_an_accelerator_is_asked_for_and_its_products_are_required() -> None:
+    built = build(SLICE, POOL, template={"resources": {"limits": {"cpu": "1000m"}}})
+    assert container(built, "triton")["resources"] == {
+        "requests": {"nvidia.com/mig-1g.10gb": "1"},
+        "limits": {"nvidia.com/mig-1g.10gb": "1", "cpu": "1"},
+    }
+    [term] = built["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchExpressions"] == [
+        {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["A", "B"]}
+    ]
+    assert "nvidia.com/mig-1g.10gb" not in str(container(built, "model-agent"))
+
+
+def test_a_pool_gives_its_nodes_tolerations_runtime_and_environment() -> None:
+    built = build(SLICE, POOL, template={"env": [{"name": "LEVEL", "value": "tenant"}]})
+    assert built["nodeSelector"] == {"gpufleet.dev/pool": "a100"}
+    assert built["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert built["runtimeClassName"] == "nvidia"
+    assert container(built, "triton")["env"] == [
+        {"name": "NCCL_DEBUG", "value": "INFO"},
+        {"name": "LEVEL", "value": "tenant"},
+    ]
+
+
+def test_without_accelerator_any_node_will_do() -> None:
+    built = build()
+    assert built.keys().isdisjoint({"affinity", "nodeSelector", "tolerations", "runtimeClassName"})
+    assert "resources" not in container(built, "triton")
+
+
+def test_the_agent_starts_first_stays_and_gates_traffic() -> None:
+    agent = build()["initContainers"][0]
+    assert (agent["name"], agent["image"], agent["restartPolicy"]) == ("model-agent", "agent:1", "Always")
+    assert agent["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert agent["args"] == ["agent", "model"]
+
+
+def test_triton_drains_through_the_agent_within_its_grace() -> None:
+    built = build()
+    triton = container(built, "triton")
+    assert triton["lifecycle"]["preStop"]["httpGet"]["path"] == "/prestop"
+    assert triton["lifecycle"]["preStop"]["httpGet"]["port"] == 8090
+    exit_timeout_s = 30
+    assert f"--exit-timeout-secs={exit_timeout_s}" in triton["command"][-1]
+    assert built["terminationGracePeriodSeconds"] > pod.DRAIN_S + exit_timeout_s
+
+
+def test_only_the_key_opens_the_model_repository() -> None:
+    command = container(build(), "triton")["command"][-1]
+    for flag in ("--http-restricted-api", "--grpc-restricted-protocol"):
+        assert f'{flag}=model-repository:gpufleet-key="$(cat /run/gpufleet/key)"' in command
+    assert "--model-control-mode=explicit" in command
+    assert command.startswith("exec tritonserver "), "signals reach Triton itself"
+
+
+def test_the_image_is_the_authors_or_else_the_installations() -> None:
+    assert container(build(template={"image": "mine:2"}), "triton")["image"] == "mine:2"
+    assert container(build(), "triton")["image"] == "triton:1"
