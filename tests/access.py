@@ -12,12 +12,18 @@ import yaml
 from gpufleet_sandbox import binaries, charts, kubectl
 
 ACCOUNT = "gpufleet"
+CRDS = pathlib.Path(__file__).parents[1] / "crds"
 USER = f"system:serviceaccount:{charts.NAMESPACE}:{ACCOUNT}"
 
 
 def install_chart(client: kubectl.Kubectl, **values: str) -> None:
-    """CRDs and rights by the chart, with the operator itself scaled to nothing: the test runs its own."""
-    wanted = {"replicas": "0", **values}
+    """Rights by the chart, with the operator itself scaled to nothing: the test runs its own.
+
+    The kinds are applied beside the chart, because a cluster that tests share may have them already.
+    """
+    client.run("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
+    client.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    wanted = {"replicas": "0", "crds.create": "false", **values}
     charts.install(binaries.ensure("helm"), client.kubeconfig, wanted)
 
 

@@ -40,7 +40,7 @@ class Kubectl:
 
 
 def wait_until(what: str, holds: Callable[[], bool], *, timeout_s: float, every_s: float = 0.5) -> None:
-    """Returns when `holds()` is true; a failure in it counts as not yet. Raises TimeoutError naming `what`."""
+    """Returns when `holds()` is true; its failures count as not yet. Raises TimeoutError naming `what`."""
     deadline = time.monotonic() + timeout_s
     last = ""
     while time.monotonic() < deadline:

@@ -6,6 +6,7 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The two below take a dict: root, the chart's own scope, and component. */}}
 {{- define "gpufleet.selector" -}}
 app.kubernetes.io/name: gpufleet
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -17,4 +18,42 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end -}}
+
+{{/* Annotations for a Prometheus that finds pods by them; takes root and port. */}}
+{{- define "gpufleet.scrape" -}}
+{{- if .root.Values.metrics.scrapeAnnotations -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ .port | quote }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gpufleet.operatorEnv" -}}
+- name: GPUFLEET_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: GPUFLEET_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- {name: GPUFLEET_AGENT_IMAGE, value: {{ include "gpufleet.image" . | quote }}}
+- {name: GPUFLEET_TRITON_IMAGE, value: {{ .Values.triton.image | quote }}}
+- {name: GPUFLEET_LOG_LEVEL, value: {{ .Values.operator.logLevel | quote }}}
+- {name: GPUFLEET_WORKERS, value: {{ .Values.operator.workers | quote }}}
+- {name: GPUFLEET_WRITE_RATE_PER_S, value: {{ .Values.operator.writeRate | quote }}}
+- {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
+- {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}
+{{- end -}}
+
+{{/* What the schema cannot say: fails with the value's name and what would fix it. */}}
+{{- define "gpufleet.check" -}}
+{{- $lease := .Values.operator.lease -}}
+{{- if ge (mulf 2 $lease.renewSeconds) (float64 $lease.durationSeconds) -}}
+{{- fail (printf "operator.lease.renewSeconds is %v: it must be less than half of durationSeconds (%v)" $lease.renewSeconds $lease.durationSeconds) -}}
+{{- end -}}
+{{- $own := list -}}
+{{- range include "gpufleet.operatorEnv" . | fromYamlArray }}{{ $own = append $own .name }}{{ end -}}
+{{- range .Values.operator.extraEnv -}}
+{{- if has .name $own -}}
+{{- fail (printf "operator.extraEnv names %s twice: this chart sets it by a value of its own" .name) -}}
+{{- end -}}
+{{- $own = append $own .name -}}
+{{- end -}}
 {{- end -}}

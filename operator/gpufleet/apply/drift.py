@@ -9,6 +9,9 @@ from typing import Any
 
 from gpufleet.state import names
 
+_ATOMIC = frozenset({"selector", "nodeSelector"})
+"""Maps that server-side apply replaces as a whole: a key that somebody added changes their meaning."""
+
 
 def compute_hash(manifest: Mapping[str, Any]) -> str:
     """Stands for a manifest as it was applied; a field that is no longer wanted changes it."""
@@ -29,9 +32,13 @@ def contains(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return False
-        return all(key in live and contains(live[key], value) for key, value in wanted.items())
+        return all(key in live and _agrees(key, live[key], value) for key, value in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         if not isinstance(live, Sequence) or isinstance(live, str) or len(live) != len(wanted):
             return False
         return all(contains(one, other) for one, other in zip(live, wanted, strict=True))
     return bool(live == wanted)
+
+
+def _agrees(key: str, live: Any, wanted: Any) -> bool:
+    return bool(live == wanted) if key in _ATOMIC else contains(live, wanted)

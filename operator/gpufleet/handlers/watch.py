@@ -36,7 +36,7 @@ def build_registry(options: settings.Settings, note_event: Note) -> kopf.Operato
 
 
 def configure_kopf(kopf_settings: kopf.OperatorSettings, options: settings.Settings) -> None:
-    """Bounded requests, nothing of kopf's own on objects, and no scan beyond our own group."""
+    """Bounded requests, and nothing of kopf's own on objects."""
     kopf_settings.persistence.finalizer = f"{meta.GROUP}/finalizer"
     kopf_settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{meta.GROUP}")
     kopf_settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{meta.GROUP}")
@@ -46,7 +46,8 @@ def configure_kopf(kopf_settings: kopf.OperatorSettings, options: settings.Setti
     kopf_settings.watching.connect_timeout = options.request_timeout_s
     kopf_settings.watching.chunk_size = 500
     kopf_settings.posting.enabled = False
-    kopf_settings.scanning.disabled = True
+    # The watch of the CRDs is what ends and begins the watches of our kinds as they go and come.
+    kopf_settings.scanning.disabled = False
     kopf_settings.queueing.idle_timeout = 1.0
 
 

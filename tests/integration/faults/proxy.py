@@ -13,7 +13,7 @@ import functools
 import pathlib
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import aiohttp
 import yaml
@@ -55,7 +55,7 @@ class Proxy:
             self.journal.append(Write(number, request.method, request.path, 0))
             if not self.before(number):
                 raise ConnectionResetError
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
+        headers = _pass_on(request.headers)
         headers["Authorization"] = f"Bearer {self.token}"
         body = await request.read()
         async with session.request(
@@ -63,10 +63,12 @@ class Proxy:
         ) as upstream:
             if number:
                 self.journal[number - 1] = Write(number, request.method, request.path, upstream.status)
-                await upstream.read()
+                # The write has taken effect once its answer is here.
+                answer = await upstream.read()
                 if not self.after(number):
                     raise ConnectionResetError
-            return await _answer(request, upstream)
+                return web.Response(status=upstream.status, body=answer, headers=_pass_on(upstream.headers))
+            return await _stream(request, upstream)
 
     async def _serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         tls = ssl.create_default_context(cafile=str(self.ca_file))
@@ -119,9 +121,12 @@ class Proxy:
         return path
 
 
-async def _answer(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
-    headers = {k: v for k, v in upstream.headers.items() if k.lower() not in HOP_BY_HOP}
-    response = web.StreamResponse(status=upstream.status, headers=headers)
+def _pass_on(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
+
+
+async def _stream(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    response = web.StreamResponse(status=upstream.status, headers=_pass_on(upstream.headers))
     await response.prepare(request)
     with contextlib.suppress(ConnectionError, aiohttp.ClientError):
         async for chunk in upstream.content.iter_any():

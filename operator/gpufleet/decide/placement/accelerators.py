@@ -39,6 +39,14 @@ def answers(
     return assignment.requested == describe(block)
 
 
+def refuses(
+    assignment: triton_service.ServiceAssignment | training_job.JobAssignment,
+    block: accelerators.Accelerator | None,
+) -> bool:
+    """Whether the cycle has looked at this block and said why it is not served."""
+    return bool(assignment.reason) and answers(assignment, block)
+
+
 def resolve(
     block: accelerators.Accelerator, view: snapshot.Snapshot, *, whole_devices: bool = False
 ) -> accelerators.AssignedAccelerator | Refusal:
@@ -57,6 +65,23 @@ def resolve(
     else:
         wanted = _resolve_count(block.count or 1, models)
     return wanted if isinstance(wanted, Refusal) else _check_offer(wanted, view)
+
+
+class Resolver:
+    """`resolve` for one pass: many objects ask for the same, and each answer looks at every node."""
+
+    def __init__(self, view: snapshot.Snapshot) -> None:
+        self._view = view
+        self._found: dict[tuple[str, bool], accelerators.AssignedAccelerator | Refusal] = {}
+
+    def resolve(
+        self, block: accelerators.Accelerator, *, whole_devices: bool = False
+    ) -> accelerators.AssignedAccelerator | Refusal:
+        """The same as the function, which is asked once for equal blocks."""
+        key = describe(block), whole_devices
+        if key not in self._found:
+            self._found[key] = resolve(block, self._view, whole_devices=whole_devices)
+        return self._found[key]
 
 
 def fits_node(assigned: accelerators.AssignedAccelerator, node: fleet.Node) -> bool:

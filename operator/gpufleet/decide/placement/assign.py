@@ -19,11 +19,12 @@ from gpufleet.state import fleet, names, snapshot
 
 def assign(view: snapshot.Snapshot) -> tuple[assignments.Assignment, ...]:
     """Every assignment that differs from the one the object has."""
-    services = [(service, _assign_service(service, view)) for service in view.services]
+    resolver = resolving.Resolver(view)
+    services = [(service, _assign_service(service, view, resolver)) for service in view.services]
     pods = promises.PodsByOwner(view.pods)
     books = booking.Books(view)
     books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
-    jobs = _assign_jobs(view, books, pods)
+    jobs = _assign_jobs(view, resolver, books, pods)
     return (
         *(_changed(triton_service.KIND, one, value) for one, value in services if _differs(one, value)),
         *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
@@ -38,13 +39,13 @@ def _differs(
 
 
 def _assign_service(
-    service: triton_service.TritonService, view: snapshot.Snapshot
+    service: triton_service.TritonService, view: snapshot.Snapshot, resolver: resolving.Resolver
 ) -> triton_service.ServiceAssignment:
     before = service.status.assignment
     replicas = service.spec.replicas
     if replicas is None:
         replicas = before.replicas if before else view.live_replicas.get(service.metadata.uid, 1)
-    assigned, refusal = _resolve(before, service.spec.accelerator, view)
+    assigned, refusal = _resolve(before, service.spec.accelerator, resolver)
     return triton_service.ServiceAssignment(
         replicas=replicas,
         accelerator=assigned,
@@ -57,7 +58,7 @@ def _assign_service(
 def _resolve(
     before: triton_service.ServiceAssignment | training_job.JobAssignment | None,
     block: accelerators.Accelerator | None,
-    view: snapshot.Snapshot,
+    resolver: resolving.Resolver,
     *,
     whole_devices: bool = False,
 ) -> tuple[accelerators.AssignedAccelerator | None, resolving.Refusal | None]:
@@ -66,12 +67,15 @@ def _resolve(
         return None, None
     if before and before.accelerator and resolving.answers(before, block):
         return before.accelerator, None
-    found = resolving.resolve(block, view, whole_devices=whole_devices)
+    found = resolver.resolve(block, whole_devices=whole_devices)
     return (None, found) if isinstance(found, resolving.Refusal) else (found, None)
 
 
 def _assign_jobs(
-    view: snapshot.Snapshot, books: booking.Books, pods: promises.PodsByOwner
+    view: snapshot.Snapshot,
+    resolver: resolving.Resolver,
+    books: booking.Books,
+    pods: promises.PodsByOwner,
 ) -> Iterator[tuple[training_job.TrainingJob, training_job.JobAssignment]]:
     """Gangs whose assignment was lost first, since they run; then in the order of their creation."""
     undecided = [job for job in view.jobs if not outcome.is_finished(job) and not _is_admitted(job)]
@@ -79,9 +83,10 @@ def _assign_jobs(
     waiting = [job for job in undecided if not view.live_workers.get(job.metadata.uid)]
     for job in running:
         owner = (names.JOB_LABEL, job.metadata.namespace, job.metadata.name)
-        yield job, _restore(job, view, books, pods.of(owner))
+        workers = view.live_workers[job.metadata.uid]
+        yield job, _restore(job, workers, resolver, books, pods.of(owner))
     for job in sorted(waiting, key=_queue_position):
-        yield job, _admit(job, view, books)
+        yield job, _admit(job, resolver, books)
 
 
 def _queue_position(job: training_job.TrainingJob) -> tuple[float, str, str]:
@@ -94,11 +99,11 @@ def _is_admitted(job: training_job.TrainingJob) -> bool:
 
 
 def _resolve_worker(
-    job: training_job.TrainingJob, view: snapshot.Snapshot
+    job: training_job.TrainingJob, resolver: resolving.Resolver
 ) -> tuple[accelerators.AssignedAccelerator | None, resolving.Refusal | None]:
     """A gang that exchanges gradients gets no slices, which have no peer-to-peer transport."""
     is_gang = job.spec.framework != "Plain" and job.spec.workers.max > 1
-    return _resolve(job.status.assignment, job.spec.accelerator, view, whole_devices=is_gang)
+    return _resolve(job.status.assignment, job.spec.accelerator, resolver, whole_devices=is_gang)
 
 
 def _refused(job: training_job.TrainingJob, reason: str, message: str) -> training_job.JobAssignment:
@@ -107,14 +112,18 @@ def _refused(job: training_job.TrainingJob, reason: str, message: str) -> traini
 
 
 def _restore(
-    job: training_job.TrainingJob, view: snapshot.Snapshot, books: booking.Books, pods: Sequence[fleet.Pod]
+    job: training_job.TrainingJob,
+    workers: int,
+    resolver: resolving.Resolver,
+    books: booking.Books,
+    pods: Sequence[fleet.Pod],
 ) -> training_job.JobAssignment:
     """The size of the gang as it runs."""
-    assigned, refusal = _resolve_worker(job, view)
+    assigned, refusal = _resolve_worker(job, resolver)
     if refusal:
         return _refused(job, refusal.reason, refusal.message)
     restored = training_job.JobAssignment(
-        workers=view.live_workers[job.metadata.uid],
+        workers=workers,
         accelerator=assigned,
         requested=resolving.describe(job.spec.accelerator),
     )
@@ -124,13 +133,13 @@ def _restore(
 
 
 def _admit(
-    job: training_job.TrainingJob, view: snapshot.Snapshot, books: booking.Books
+    job: training_job.TrainingJob, resolver: resolving.Resolver, books: booking.Books
 ) -> training_job.JobAssignment:
     """As many workers as fit now, if the smallest gang does."""
     requested = resolving.describe(job.spec.accelerator)
     largest = job.spec.workers.max
     smallest = job.spec.workers.min or largest
-    assigned, refusal = _resolve_worker(job, view)
+    assigned, refusal = _resolve_worker(job, resolver)
     if refusal:
         return _refused(job, refusal.reason, refusal.message)
     if assigned is None:

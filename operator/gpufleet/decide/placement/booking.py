@@ -24,6 +24,7 @@ class Books:
         self._view = view
         self._pools = {pool.metadata.name: pool for pool in view.pools}
         self._candidates: dict[tuple[object, ...], tuple[fleet.Node, ...]] = {}
+        self._places: dict[tuple[object, ...], int] = {}
         self._open: dict[tuple[object, ...], list[fleet.Node]] = {}
 
     def book_all(self, promised: Iterable[promises.Promise]) -> None:
@@ -51,11 +52,7 @@ class Books:
 
     def explain(self, assigned: accelerators.AssignedAccelerator, workers: int) -> str:
         """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""
-        places = sum(
-            node.allocatable.get(assigned.resource, 0) // assigned.count
-            for node in self._nodes_for(assigned)
-            if node.is_usable
-        )
+        places = self._count_places(assigned)
         where = f" on {' or '.join(assigned.products)}" if assigned.products else ""
         needs = f"needs {workers} workers with {assigned.count} × {assigned.resource}{where} at the same time"
         if places < workers:
@@ -64,6 +61,16 @@ class Books:
             f"{needs}; nodes have room for {places}, but others hold too much of it: "
             "wait for them to end, add nodes, or lower workers.min"
         )
+
+    def _count_places(self, assigned: accelerators.AssignedAccelerator) -> int:
+        """Pods of this need for which usable nodes would have room if they were idle."""
+        key = _key(assigned)
+        if key not in self._places:
+            usable = (node for node in self._nodes_for(assigned) if node.is_usable)
+            self._places[key] = sum(
+                node.allocatable.get(assigned.resource, 0) // assigned.count for node in usable
+            )
+        return self._places[key]
 
     def _rooms(self, assigned: accelerators.AssignedAccelerator) -> Iterator[tuple[fleet.Node, int]]:
         """Nodes with room and how much. A node found full is not looked at again: room only shrinks."""

@@ -156,7 +156,7 @@ def _wait(
     now: datetime.datetime,
 ) -> Mapping[str, Any]:
     """The status of a service that the fleet cycle has not served yet, or could not."""
-    if assignment is not None and accelerators.answers(assignment, service.spec.accelerator):
+    if assignment is not None and accelerators.refuses(assignment, service.spec.accelerator):
         status = statuses.stalled(
             service.metadata,
             service.status.conditions,

@@ -91,7 +91,7 @@ def _build_attempt(view: view.JobView, workers: int, attempt: int) -> tuple[Mapp
 def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
     """A job whose gang may not start: it waits for admission, or cannot be admitted."""
     assignment = job.status.assignment
-    if assignment is None or not accelerators.answers(assignment, job.spec.accelerator):
+    if assignment is None or not accelerators.refuses(assignment, job.spec.accelerator):
         message = "the fleet cycle has not looked at this job yet"
         return statuses.Verdict(
             None, reasons.AWAITING_ASSIGNMENT, message, reconciling=(reasons.AWAITING_ASSIGNMENT, message)

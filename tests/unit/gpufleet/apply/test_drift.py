@@ -31,6 +31,9 @@ DOCUMENTS = st.recursive(
         pytest.param({"a": [2, 1]}, {"a": [1, 2]}, False, id="order counts"),
         pytest.param({"a": "ab"}, {"a": ["a", "b"]}, False, id="a text is no list"),
         pytest.param({"a": 1}, {"a": {"b": 1}}, False, id="a number is no map"),
+        pytest.param(
+            {"selector": {"a": "b", "x": "y"}}, {"selector": {"a": "b"}}, False, id="a narrower selector"
+        ),
     ],
 )
 def test_contains(live: Any, wanted: Any, expected: bool) -> None:

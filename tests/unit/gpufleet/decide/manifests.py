@@ -1,4 +1,4 @@
-"""What every manifest must be like, so that comparing it with the live object finds no false change."""
+"""What every manifest must be like for the comparison with the live object to find only real changes."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ INVALID = [{"name": "m", "instanceGroups": [{"kind": "GPU"}]}]
 @pytest.mark.parametrize(
     ("service", "reason"),
     [
-        pytest.param(make(None), None, id="not assigned yet"),
+        pytest.param(make(None, created_s=-60.0), None, id="not assigned yet"),
         pytest.param(make({"replicas": 2, "requested": "count=2"}), None, id="assigned for another block"),
         pytest.param(make(models=INVALID), reasons.INVALID_SPEC, id="a model that Triton would refuse"),
         pytest.param(
@@ -153,6 +153,12 @@ def test_what_cannot_proceed_keeps_all_it_has(service, reason, serves) -> None:
     assert (found["Ready"] == ("True", reasons.ALL_MODELS_READY)) is serves
     assert decided.status["replicas"] == 2
     assert "assignment" not in decided.status
+
+
+def test_of_a_service_that_just_came_nothing_is_said_yet() -> None:
+    decided = decide(make(None))
+    assert (decided.apply, decided.events, decided.status.get("conditions", [])) == ((), (), [])
+    assert decided.requeue_after_s
 
 
 @dataclasses.dataclass(frozen=True)
