@@ -15,7 +15,7 @@ RUN site=$(/opt/gpufleet/bin/python -c 'import sysconfig; print(sysconfig.get_pa
  && chmod 755 /opt/gpufleet/bin/gpufleet
 
 FROM ${BASE_IMAGE}
-COPY /opt/gpufleet /opt/gpufleet
+COPY --from=build /opt/gpufleet /opt/gpufleet
 ENV PATH=/opt/gpufleet/bin:$PATH PYTHONUNBUFFERED=1
 # A number, because the kubelet cannot tell from a name that it is not root.
 USER 65532

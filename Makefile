@@ -32,6 +32,7 @@ unit integration e2e: setup  ## One layer of the tests
 check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/python tools/generate_crds.py --check
 	@$(BIN)/python tools/generate_protos.py --check
+	@$(BIN)/python tools/generate_chart_docs.py --check
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -41,9 +42,10 @@ bench: bench-sandbox bench-scale bench-job  ## All benchmarks
 bench-%: setup
 	@$(BIN)/python -m tests.bench.$*
 
-generate: setup  ## CRDs and protobuf modules
+generate: setup  ## CRDs, protobuf modules, the chart's README
 	@$(BIN)/python tools/generate_crds.py
 	@$(BIN)/python tools/generate_protos.py
+	@$(BIN)/python tools/generate_chart_docs.py
 
 lock: setup  ## Newest versions that pyproject.toml allows, with hashes and without addresses
 	@for extra in "" dev; do \

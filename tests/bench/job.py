@@ -9,7 +9,7 @@ from tests import builders_api
 from tests.bench import audit, operator, report
 
 NAMESPACE = "bench"
-ENDED = "gpufleet.dev/kwok-exit-code=0"
+ENDED = "gpufleet.dev/kwok-run-seconds=1"
 
 
 def _bare_job() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from tests import builders_api
 from tests.integration.conftest import Cluster
 
+ENDS = {"gpufleet.dev/kwok-exit-code", "gpufleet.dev/kwok-run-seconds"}
 KINDS = "deployments,services,configmaps,jobs,tritonservices,trainingjobs"
 VOLATILE = {
     "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "clusterIP",
@@ -104,10 +105,8 @@ def _fail_first_attempt(cluster: Cluster, namespace: str) -> None:
         first = labels["gpufleet.dev/attempt"] == "1"
         if first and pod["metadata"]["name"].split("-")[-2] != "1":
             continue
-        code = "1" if first else "0"
-        cluster.try_kubectl(
-            "annotate", "pod", "-n", namespace, pod["metadata"]["name"], f"gpufleet.dev/kwok-exit-code={code}"
-        )
+        ending = "gpufleet.dev/kwok-exit-code=1" if first else "gpufleet.dev/kwok-run-seconds=1"
+        cluster.try_kubectl("annotate", "pod", "-n", namespace, pod["metadata"]["name"], ending)
 
 
 def _job_is_settled(cluster: Cluster, namespace: str) -> bool:

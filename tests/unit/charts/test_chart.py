@@ -1,158 +1,125 @@
-"""The chart through the real Helm: what it renders, what it refuses."""
+"""The whole chart: lint, labels, selectors, CRDs, what is confined and what is optional."""
 
 from __future__ import annotations
-
-import functools
-import pathlib
-import subprocess
-from typing import Any
 
 import pytest
 import yaml
 
-from gpufleet import settings
-from gpufleet_sandbox import binaries
-
-CHART = pathlib.Path(__file__).parents[3] / "charts" / "gpufleet"
-SIMGPU = "simgpu.enabled=true"
-
-
-def helm(*args: str) -> subprocess.CompletedProcess[str]:
-    argv = [str(binaries.ensure("helm")), *args]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
-
-
-@functools.cache
-def render(*values: str) -> tuple[dict[str, Any], ...]:
-    flags = [flag for value in values for flag in ("--set", value)]
-    result = helm("template", "gpufleet", str(CHART), "--namespace", "gpufleet-system", *flags)
-    assert result.returncode == 0, result.stderr
-    return tuple(document for document in yaml.safe_load_all(result.stdout) if document)
-
-
-def find(kind: str, name: str, *values: str) -> dict[str, Any]:
-    [found] = [one for one in render(*values) if one["kind"] == kind and one["metadata"]["name"] == name]
-    return found
-
-
-def pod_specs(*values: str) -> list[dict[str, Any]]:
-    return [
-        one["spec"]["template"]["spec"]
-        for one in render(*values)
-        if one["kind"] in ("Deployment", "DaemonSet")
-    ]
-
-
-def test_lint_is_clean() -> None:
-    result = helm("lint", "--strict", str(CHART))
-    assert result.returncode == 0, result.stdout
+from tests.unit.charts import rendering
+from tests.unit.charts.rendering import EVERYTHING, SIMGPU, find, of_kind, render
 
 
 @pytest.mark.parametrize(
-    ("value", "named"),
-    [
-        pytest.param("replicas=-1", "replicas", id="negative replicas"),
-        pytest.param("image.pullPolicy=Sometimes", "pullPolicy", id="unknown pull policy"),
-        pytest.param("image.digest=md5:1", "digest", id="a digest that is none"),
-        pytest.param("simgpu.gpusPerNode=0", "gpusPerNode", id="no GPU"),
-        pytest.param("operator.logLevel=LOUD", "logLevel", id="unknown log level"),
-        pytest.param("replica=2", "replica", id="a misspelt value"),
-    ],
+    "values", [pytest.param((), id="defaults"), pytest.param(EVERYTHING, id="everything")]
 )
-def test_wrong_values_are_refused_by_name(value: str, named: str) -> None:
-    result = helm("template", "x", str(CHART), "--set", value)
-    assert result.returncode != 0
-    assert named in result.stderr
+def test_lint_is_clean(values: tuple[str, ...]) -> None:
+    flags = [flag for value in values for flag in ("--set", value)]
+    result = rendering.helm("lint", "--strict", str(rendering.CHART), *flags)
+    assert result.returncode == 0, result.stdout
+
+
+def test_no_object_is_there_twice() -> None:
+    named = [(one["kind"], one["metadata"]["name"]) for one in render(*EVERYTHING)]
+    assert len(named) == len(set(named))
+
+
+def test_namespaced_objects_are_in_the_namespace_of_the_release() -> None:
+    cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    for one in render(*EVERYTHING):
+        wanted = None if one["kind"] in cluster_wide else rendering.NAMESPACE
+        assert one["metadata"].get("namespace") == wanted, one["metadata"]["name"]
 
 
 @pytest.mark.parametrize("plural", ["tritonservices", "trainingjobs", "gpupools"])
 def test_crds_are_installed_and_outlive_the_release(plural: str) -> None:
     crd = find("CustomResourceDefinition", f"{plural}.gpufleet.dev")
     assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
-    source = yaml.safe_load((CHART.parents[1] / "crds" / f"{plural}.gpufleet.dev.yaml").read_text())
+    source = yaml.safe_load((rendering.CHART.parents[1] / "crds" / f"{plural}.gpufleet.dev.yaml").read_text())
     assert crd["spec"] == source["spec"]
 
 
 def test_crds_can_be_left_to_others() -> None:
-    assert not [one for one in render("crds.create=false") if one["kind"] == "CustomResourceDefinition"]
+    assert not of_kind("CustomResourceDefinition", "crds.create=false")
 
 
-def rules(*values: str) -> list[dict[str, Any]]:
-    return [
-        rule for one in render(*values) if one["kind"] in ("Role", "ClusterRole") for rule in one["rules"]
-    ]
-
-
-def test_rights_are_explicit() -> None:
-    for rule in rules(SIMGPU):
-        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
-        assert not words & {"*", "secrets", "escalate", "bind", "impersonate"}, rule
+@pytest.mark.parametrize(
+    "kind",
+    ["Deployment", "DaemonSet", "Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"],
+)
+def test_selectors_match_the_pods_of_one_workload(kind: str) -> None:
+    labels = [rendering.pod_of(one)["metadata"]["labels"] for one in rendering.workloads(*EVERYTHING)]
+    ours = [one for one in of_kind(kind, *EVERYTHING) if one["metadata"]["name"] != "gpufleet-triton"]
+    assert ours
+    for one in ours:
+        selector = one["spec"].get("podSelector") or one["spec"]["selector"]
+        wanted = selector.get("matchLabels", selector)
+        assert sum(wanted.items() <= found.items() for found in labels) == 1, one["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
     "values", [pytest.param((), id="operator"), pytest.param((SIMGPU,), id="with simgpu")]
 )
 def test_containers_are_confined(values: tuple[str, ...]) -> None:
-    for pod in pod_specs(*values):
+    for workload in rendering.workloads(*values):
+        pod = rendering.pod_of(workload)["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        for container in pod["containers"]:
-            context = container["securityContext"]
-            assert context["allowPrivilegeEscalation"] is False
-            assert context["readOnlyRootFilesystem"] is True
-            assert context["capabilities"] == {"drop": ["ALL"]}
-            assert {"livenessProbe", "readinessProbe"} <= container.keys()
+        [container] = pod["containers"]
+        context = pod.get("securityContext", {}) | container["securityContext"]
+        assert "privileged" not in context
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"livenessProbe", "readinessProbe"} <= container.keys()
+        assert "memory" in container["resources"]["limits"]
 
 
-def test_the_operator_is_not_root() -> None:
-    [pod] = pod_specs()
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
-
-
-def test_simulated_gpus_are_off_unless_asked_for() -> None:
-    assert not [one for one in render() if "simgpu" in one["metadata"]["name"]]
-    assert find("DaemonSet", "gpufleet-simgpu", SIMGPU)
+def test_probes_ask_a_port_that_the_container_has() -> None:
+    for workload in rendering.workloads(SIMGPU):
+        [container] = rendering.pod_of(workload)["spec"]["containers"]
+        ports = {port["name"] for port in container["ports"]}
+        asked = [container[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
+        assert [one["path"] for one in asked] == ["/healthz", "/readyz"]
+        assert {one["port"] for one in asked} <= ports
 
 
 @pytest.mark.parametrize(
-    ("values", "image"),
-    [
-        pytest.param((), "gpufleet.dev/gpufleet:0.1.0", id="appVersion"),
-        pytest.param(("image.tag=v9",), "gpufleet.dev/gpufleet:v9", id="tag"),
-        pytest.param(
-            ("image.tag=v9", f"image.digest=sha256:{'a' * 64}"),
-            f"gpufleet.dev/gpufleet@sha256:{'a' * 64}",
-            id="a digest beats a tag",
-        ),
-    ],
+    "kind", ["PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "DaemonSet", "ConfigMap"]
 )
-def test_image(values: tuple[str, ...], image: str) -> None:
-    [pod] = pod_specs(*values)
-    assert pod["containers"][0]["image"] == image
-    environment = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
-    assert environment["GPUFLEET_AGENT_IMAGE"] == image, "agents run the operator's own image"
+def test_what_is_optional_is_off_unless_asked_for(kind: str) -> None:
+    assert not of_kind(kind)
+    assert of_kind(kind, *EVERYTHING)
 
 
-def test_every_variable_is_a_setting() -> None:
-    [pod] = pod_specs()
-    known = {f"GPUFLEET_{name.upper()}" for name in settings.Settings.model_fields}
-    assert {one["name"] for one in pod["containers"][0]["env"]} <= known
+@pytest.mark.parametrize("are_on", [pytest.param(True, id="on"), pytest.param(False, id="off")])
+def test_scrape_annotations(are_on: bool) -> None:
+    values = (SIMGPU, f"metrics.scrapeAnnotations={str(are_on).lower()}")
+    for workload in rendering.workloads(*values):
+        pod = rendering.pod_of(workload)
+        [container] = pod["spec"]["containers"]
+        found = pod["metadata"].get("annotations", {}).get("prometheus.io/port")
+        assert found == (str(container["ports"][0]["containerPort"]) if are_on else None)
 
 
-def test_the_lease_is_the_one_that_the_operator_may_touch() -> None:
-    role = find("Role", "gpufleet")
-    [named] = [rule for rule in role["rules"] if "resourceNames" in rule]
-    assert named["resourceNames"] == [settings.Settings().lease_name]
+def test_monitors_carry_the_labels_that_a_prometheus_selects_by() -> None:
+    labelled = "podMonitor.additionalLabels.release=stack"
+    monitors = of_kind("PodMonitor", *EVERYTHING, labelled, "podMonitor.interval=15s")
+    assert {one["metadata"]["name"] for one in monitors} == {
+        "gpufleet",
+        "gpufleet-simgpu",
+        "gpufleet-triton",
+    }
+    for one in monitors:
+        assert one["metadata"]["labels"]["release"] == "stack"
+        assert [endpoint["interval"] for endpoint in one["spec"]["podMetricsEndpoints"]] == ["15s"]
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
-def test_selectors_match_their_pods(kind: str) -> None:
-    for one in render(SIMGPU):
-        if one["kind"] == kind:
-            labels = one["spec"]["template"]["metadata"]["labels"]
-            assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
-
-
-def test_several_replicas_get_a_disruption_budget() -> None:
-    assert not [one for one in render() if one["kind"] == "PodDisruptionBudget"]
-    assert find("PodDisruptionBudget", "gpufleet", "replicas=2")["spec"]["maxUnavailable"] == 1
+def test_a_network_policy_names_its_peers() -> None:
+    peers = '[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}}]'
+    [anyone] = of_kind("NetworkPolicy", "networkPolicy.enabled=true")
+    [some] = of_kind("NetworkPolicy", "networkPolicy.enabled=true", f"networkPolicy.from={peers}")
+    assert anyone["spec"]["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    [rule] = some["spec"]["ingress"]
+    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": "monitoring"
+    }

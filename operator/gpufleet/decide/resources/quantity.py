@@ -1,7 +1,7 @@
 """Quantities as the API server stores them, so that what is applied equals what is read back.
 
 The rules are those of apimachinery's resource.Quantity (CanonicalizeBytes): the largest suffix that needs no
-fraction, and decimal where a binary suffix would need one.
+fraction, and decimal where a binary suffix would need one. Requests and limits are rounded up to milli-units.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import fractions
 import re
 
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {"m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([numkMGTPE]?|[KMGTPE]i)")
-_FINEST = fractions.Fraction(1, 10**9)
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([mkMGTPE]?|[KMGTPE]i)")
+_FINEST = fractions.Fraction(1, 1000)
 
 
 def canonical(quantity: str) -> str:
@@ -37,9 +37,8 @@ def _write_binary(amount: int) -> str:
 
 
 def _write_decimal(amount: fractions.Fraction) -> str:
-    """Rounded up to the finest unit, as the API server does."""
     units = -(-amount // _FINEST)
     if units == 0:
         return "0"
-    suffix = next(one for one, power in reversed(_DECIMAL.items()) if units % 10 ** (power + 9) == 0)
-    return f"{units // 10 ** (_DECIMAL[suffix] + 9)}{suffix}"
+    suffix = next(one for one, power in reversed(_DECIMAL.items()) if units % 10 ** (power + 3) == 0)
+    return f"{units // 10 ** (_DECIMAL[suffix] + 3)}{suffix}"

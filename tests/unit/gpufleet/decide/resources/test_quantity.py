@@ -17,7 +17,7 @@ from gpufleet.decide.resources import quantity
         pytest.param("1000m", "1", id="a whole number of milli-units"),
         pytest.param("1500m", "1500m", id="a fraction stays in milli-units"),
         pytest.param("0.5", "500m", id="no decimal point"),
-        pytest.param("0.0001", "100u", id="finer than milli"),
+        pytest.param("0.0001", "1m", id="finer than milli is rounded up"),
         pytest.param("1000", "1k", id="thousands"),
         pytest.param("1500k", "1500k", id="no fraction of a larger suffix"),
         pytest.param("1000M", "1G", id="the largest decimal suffix"),

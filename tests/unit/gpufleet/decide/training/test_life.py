@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from hypothesis import given
 from hypothesis import settings as how
-from hypothesis import stateful
 from hypothesis import strategies as st
 
 from gpufleet import settings
@@ -19,9 +19,7 @@ from tests.builders import NOW
 
 DEFAULTS = settings.Settings()
 WORKERS = 2
-RESTARTS = st.integers(0, 3)
-AGES = st.integers(0, 1)
-"""Attempts started since; the newest has age 0."""
+ADMITTED = {"workers": WORKERS, "requested": "none"}
 
 
 @dataclasses.dataclass
@@ -53,7 +51,7 @@ class Cluster:
         self.workers: dict[tuple[int, int], Worker] = {}
         self.has_service = False
         self.status: Mapping[str, Any] = {}
-        self.assignment: dict[str, Any] | None = {"workers": WORKERS, "requested": "none"}
+        self.assignment: dict[str, Any] | None = ADMITTED
 
     @property
     def newest(self) -> int:
@@ -62,6 +60,27 @@ class Cluster:
     @property
     def jobs(self) -> dict[int, Attempt]:
         return {number: attempt for number, attempt in self.attempts.items() if not attempt.is_gone}
+
+    @property
+    def running(self) -> list[Worker]:
+        """Workers of the newest attempt that have not ended."""
+        newest = self.newest
+        return [one for (number, _), one in self.workers.items() if number == newest and not one.is_terminal]
+
+    @property
+    def startable(self) -> bool:
+        newest = self.jobs.get(self.newest)
+        return newest is not None and not newest.has_pods and not newest.ended
+
+    @property
+    def completable(self) -> bool:
+        newest = self.jobs.get(self.newest)
+        phases = {one.phase for (number, _), one in self.workers.items() if number == self.newest}
+        return newest is not None and newest.has_pods and not newest.ended and phases == {"Succeeded"}
+
+    def start_workers(self, count: int) -> None:
+        self.attempts[self.newest].has_pods = True
+        self.workers |= {(self.newest, index): Worker() for index in range(count)}
 
     def holding(self) -> set[int]:
         """Attempts with a worker that may still compute."""
@@ -93,25 +112,55 @@ class Cluster:
         )
 
 
-class Life(stateful.RuleBasedStateMachine):
+class Life:
     """An operator that may die after any of its writes; a cluster that may be late with all of its own."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, restarts: int) -> None:
         self.cluster = Cluster()
-        self.restarts = self.most_restarts = 0
+        self.restarts = self.most_restarts = restarts
         self.has_said_complete = False
 
-    @stateful.initialize(restarts=RESTARTS)
-    def create(self, restarts: int) -> None:
-        self.restarts = self.most_restarts = restarts
+    def possible(self) -> list[Callable[[int], None]]:
+        """What may happen next; what moves a life on is more likely than what disturbs it."""
+        cluster = self.cluster
+        steps = [self.reconcile] * 4 + [self.reconcile_and_die, self.change_policy]
+        steps += [self.start_workers] * 4 if cluster.startable else []
+        steps += [self.end_worker, self.fail_worker, self.fail_worker] if cluster.running else []
+        steps += [self.complete_job] if cluster.completable else []
+        steps += [self.delete_job] if cluster.jobs else []
+        steps += [self.collect_workers] * 2 if any(one.deleting for one in cluster.workers.values()) else []
+        steps += [self.lose_assignment] if cluster.assignment == ADMITTED else [self.admit] * 4
+        return steps
 
-    @stateful.rule(writes=st.integers(0, 4))
-    def reconcile(self, writes: int) -> None:
+    def check(self) -> None:
+        """What holds at any moment."""
+        assert sorted(self.cluster.attempts) == list(range(1, len(self.cluster.attempts) + 1))
+        assert len(self.cluster.attempts) <= self.most_restarts + 1
+        assert len(self.cluster.holding()) <= 1, "two gangs at the same time"
+        self._check_rest()
+
+    def _check_rest(self) -> None:
+        """Where nothing is to be created, the next pass finds nothing to say."""
+        before = self.cluster.show(self.restarts)
+        first = jobs.decide(before, DEFAULTS, NOW)
+        assert first == jobs.decide(before, DEFAULTS, NOW)
+        if any(one["kind"] == "Job" for one in first.apply):
+            return
+        given_ = {"assignment": self.cluster.assignment} if self.cluster.assignment else {}
+        status = training_job.TrainingJobStatus.model_validate({**first.status, **given_})
+        told = before.job.model_copy(update={"status": status})
+        second = jobs.decide(dataclasses.replace(before, job=told), DEFAULTS, NOW)
+        assert (second.status, second.events) == (first.status, ())
+
+    def reconcile(self, _: int) -> None:
+        self._reconcile(writes=99)
+
+    def reconcile_and_die(self, choice: int) -> None:
+        self._reconcile(writes=choice % 3)
+
+    def _reconcile(self, writes: int) -> None:
         """One pass of an operator that lives for so many writes, children before status."""
-        shown = self.cluster.show(self.restarts)
-        decided = jobs.decide(shown, DEFAULTS, NOW)
-        assert decided == jobs.decide(shown, DEFAULTS, NOW)
+        decided = jobs.decide(self.cluster.show(self.restarts), DEFAULTS, NOW)
         for manifest in decided.apply[:writes]:
             self._apply(manifest)
         if writes < len(decided.apply):
@@ -119,8 +168,7 @@ class Life(stateful.RuleBasedStateMachine):
         self._prune(decided)
         if writes > len(decided.apply):
             self.cluster.status = decided.status
-            self.has_said_complete |= self._reason() == reasons.COMPLETED
-            training_job.TrainingJobStatus.model_validate(decided.status)
+            self.has_said_complete |= self.reason() == reasons.COMPLETED
 
     def _apply(self, manifest: Mapping[str, Any]) -> None:
         if manifest["kind"] == "Service":
@@ -136,100 +184,63 @@ class Life(stateful.RuleBasedStateMachine):
 
     def _prune(self, decided: decision.Decision) -> None:
         applied = {children.ChildRef(one["kind"], one["metadata"]["name"]) for one in decided.apply}
+        newest = max(self.cluster.jobs, default=0)
         for number, attempt in self.cluster.jobs.items():
             if children.ChildRef("Job", f"llm-{number}") not in decided.keep | applied:
                 assert attempt.ended == "Failed", "only logs of old failures may go"
-                assert number <= max(self.cluster.jobs) - jobs.KEPT_ATTEMPTS
+                assert number <= newest - jobs.KEPT_ATTEMPTS
                 attempt.is_gone = True
 
-    def _reason(self) -> str:
+    def reason(self) -> str:
         listed = self.cluster.status.get("conditions", ())
         return next((str(one["reason"]) for one in listed if one["type"] == reasons.SUCCEEDED), "")
 
-    @stateful.rule(age=AGES)
-    def start_workers(self, age: int) -> None:
-        number = self.cluster.newest - age
-        attempt = self.cluster.jobs.get(number)
-        if attempt and not attempt.ended and not attempt.has_pods:
-            attempt.has_pods = True
-            self.cluster.workers |= {(number, index): Worker() for index in range(WORKERS)}
+    def start_workers(self, _: int) -> None:
+        self.cluster.start_workers(WORKERS)
 
-    @stateful.rule(
-        age=AGES,
-        index=st.integers(0, WORKERS - 1),
-        phase=st.sampled_from(["Running", "Succeeded", "Failed"]),
-    )
-    def move_worker(self, age: int, index: int, phase: fleet.PodPhase) -> None:
-        worker = self.cluster.workers.get((self.cluster.newest - age, index))
-        if worker and not worker.is_terminal:
-            worker.phase = phase
+    def end_worker(self, choice: int) -> None:
+        self.cluster.running[choice % len(self.cluster.running)].phase = "Succeeded"
 
-    @stateful.rule(age=AGES)
-    def end_job(self, age: int) -> None:
-        """A failed worker fails the Job, whose other workers are told to end; they may take their time."""
-        number = self.cluster.newest - age
-        attempt = self.cluster.jobs.get(number)
-        mine = [worker for (owner, _), worker in self.cluster.workers.items() if owner == number]
-        if attempt is None or attempt.ended or not mine:
-            return
-        if any(worker.phase == "Failed" for worker in mine):
-            attempt.ended = "Failed"
-            for worker in mine:
-                worker.deleting = not worker.is_terminal
-        elif all(worker.phase == "Succeeded" for worker in mine):
-            attempt.ended = "Complete"
+    def fail_worker(self, choice: int) -> None:
+        """It fails the Job, whose other workers are told to end; they may take their time."""
+        self.cluster.running[choice % len(self.cluster.running)].phase = "Failed"
+        for worker in self.cluster.running:
+            worker.deleting = True
+        if self.cluster.newest in self.cluster.jobs:
+            self.cluster.jobs[self.cluster.newest].ended = "Failed"
 
-    @stateful.rule(age=AGES)
-    def delete_job(self, age: int) -> None:
+    def complete_job(self, _: int) -> None:
+        self.cluster.jobs[self.cluster.newest].ended = "Complete"
+
+    def delete_job(self, choice: int) -> None:
         """By hand; the garbage collector then deletes its workers."""
-        number = self.cluster.newest - age
-        if number in self.cluster.jobs:
-            self.cluster.jobs[number].is_gone = True
-            for (owner, _), worker in self.cluster.workers.items():
-                worker.deleting |= owner == number
+        number = sorted(self.cluster.jobs)[choice % len(self.cluster.jobs)]
+        self.cluster.jobs[number].is_gone = True
+        for (owner, _), worker in self.cluster.workers.items():
+            worker.deleting |= owner == number
 
-    @stateful.rule()
-    def collect_workers(self) -> None:
+    def collect_workers(self, _: int) -> None:
         """What was told to end has ended."""
         self.cluster.workers = {key: one for key, one in self.cluster.workers.items() if not one.deleting}
 
-    @stateful.rule(assignment=st.sampled_from([None, {"workers": 0, "requested": "none"}]))
-    def lose_assignment(self, assignment: dict[str, Any] | None) -> None:
-        self.cluster.assignment = assignment
+    def lose_assignment(self, choice: int) -> None:
+        self.cluster.assignment = None if choice % 2 else {**ADMITTED, "workers": 0}
 
-    @stateful.rule()
-    def admit(self) -> None:
-        self.cluster.assignment = {"workers": WORKERS, "requested": "none"}
+    def admit(self, _: int) -> None:
+        self.cluster.assignment = ADMITTED
 
-    @stateful.rule(restarts=RESTARTS)
-    def change_policy(self, restarts: int) -> None:
-        self.restarts = restarts
-        self.most_restarts = max(self.most_restarts, restarts)
-
-    @stateful.invariant()
-    def no_attempt_too_many(self) -> None:
-        assert len(self.cluster.attempts) <= self.most_restarts + 1
-        assert sorted(self.cluster.attempts) == list(range(1, len(self.cluster.attempts) + 1))
-
-    @stateful.invariant()
-    def one_gang_at_a_time(self) -> None:
-        assert len(self.cluster.holding()) <= 1
-
-    @stateful.invariant()
-    def what_was_said_is_not_said_again(self) -> None:
-        """Nothing to create, nothing new: the pass after a whole pass tells no Event and the same status."""
-        before = self.cluster.show(self.restarts)
-        first = jobs.decide(before, DEFAULTS, NOW)
-        if any(one["kind"] == "Job" for one in first.apply):
-            return
-        status = {
-            **first.status,
-            **({"assignment": self.cluster.assignment} if self.cluster.assignment else {}),
-        }
-        told = before.job.model_copy(update={"status": training_job.TrainingJobStatus.model_validate(status)})
-        second = jobs.decide(dataclasses.replace(before, job=told), DEFAULTS, NOW)
-        assert (second.status, second.events) == (first.status, ())
+    def change_policy(self, choice: int) -> None:
+        self.restarts = choice % 4
+        self.most_restarts = max(self.most_restarts, self.restarts)
 
 
-TestLife = Life.TestCase
-TestLife.settings = how(max_examples=80, stateful_step_count=40, deadline=None)
+@how(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 3), st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=40, max_size=40)
+)
+def test_no_life_has_an_attempt_too_many_or_two_at_once(restarts: int, steps: list[tuple[int, int]]) -> None:
+    life = Life(restarts)
+    for which, choice in steps:
+        possible = life.possible()
+        possible[which % len(possible)](choice)
+        life.check()

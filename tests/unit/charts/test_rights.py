@@ -1,0 +1,113 @@
+"""RBAC: explicit, no more than the code asks for, and roles for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpufleet import kube
+from gpufleet.api import crd
+from tests.unit.charts import rendering
+from tests.unit.charts.rendering import EVERYTHING, find, rules
+
+READ = {"get", "list", "watch"}
+WRITE_CHILDREN = READ | {"create", "patch", "delete"}
+
+
+def granted(role: str, kind: str, *values: str) -> dict[tuple[str, str], set[str]]:
+    """(API group, resource) → verbs."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for rule in find(kind, role, *values)["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                found.setdefault((group, resource), set()).update(rule["verbs"])
+    return found
+
+
+@pytest.mark.parametrize(
+    "word", ["*", "secrets", "escalate", "bind", "impersonate", "nodes/proxy", "pods/exec"]
+)
+def test_no_role_says(word: str) -> None:
+    for rule in rules(*EVERYTHING):
+        words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+        assert word not in words, rule
+        assert "nonResourceURLs" not in rule
+
+
+def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
+    ours = ("tritonservices", "trainingjobs", "gpupools")
+    assert granted("gpufleet", "ClusterRole") == {
+        **{("gpufleet.dev", plural): READ for plural in ours},
+        **{("gpufleet.dev", f"{plural}/status"): {"patch"} for plural in ours},
+        ("gpufleet.dev", "tritonservices/finalizers"): {"update"},
+        ("gpufleet.dev", "trainingjobs/finalizers"): {"update"},
+        ("apps", "deployments"): WRITE_CHILDREN,
+        ("batch", "jobs"): WRITE_CHILDREN,
+        ("", "services"): WRITE_CHILDREN,
+        ("", "configmaps"): WRITE_CHILDREN,
+        ("", "pods"): READ,
+        ("", "nodes"): READ,
+        ("", "events"): {"create", "patch"},
+    }
+
+
+def test_the_operator_writes_one_lease_at_home() -> None:
+    assert granted("gpufleet", "Role") == {("coordination.k8s.io", "leases"): {"create", "get", "update"}}
+
+
+def test_every_kind_that_the_operator_asks_for_is_granted() -> None:
+    resources = {resource for kind in ("ClusterRole", "Role") for _, resource in granted("gpufleet", kind)}
+    assert set(kube.PLURALS.values()) - resources == {"customresourcedefinitions"}
+
+
+def test_simulated_gpus_touch_nodes_and_read_one_config_map() -> None:
+    assert granted("gpufleet-simgpu", "ClusterRole", rendering.SIMGPU) == {
+        ("", "nodes"): READ | {"patch"},
+        ("", "nodes/stats"): {"get"},
+    }
+    [rule] = find("Role", "gpufleet-simgpu", rendering.SIMGPU)["rules"]
+    assert (rule["resources"], set(rule["verbs"])) == (["configmaps"], READ)
+    assert rule["resourceNames"] == [rendering.of_kind("ConfigMap", rendering.SIMGPU)[0]["metadata"]["name"]]
+
+
+@pytest.mark.parametrize("kind", ["ClusterRoleBinding", "RoleBinding"])
+def test_bindings_join_an_account_to_a_role_of_the_chart(kind: str) -> None:
+    accounts = {one["metadata"]["name"] for one in rendering.of_kind("ServiceAccount", *EVERYTHING)}
+    for binding in rendering.of_kind(kind, *EVERYTHING):
+        find(binding["roleRef"]["kind"], binding["roleRef"]["name"], *EVERYTHING)
+        [subject] = binding["subjects"]
+        assert subject["name"] in accounts
+        assert subject["namespace"] == rendering.NAMESPACE
+
+
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+
+
+@pytest.mark.parametrize(
+    ("role", "joins"),
+    [
+        pytest.param("gpufleet-view", {"view", "edit", "admin"}, id="view"),
+        pytest.param("gpufleet-edit", {"edit", "admin"}, id="edit"),
+        pytest.param("gpufleet-platform", set(), id="pools are bound by hand"),
+    ],
+)
+def test_roles_for_people(role: str, joins: set[str]) -> None:
+    labels = find("ClusterRole", role)["metadata"]["labels"]
+    assert {one.removeprefix(AGGREGATE) for one in labels if one.startswith(AGGREGATE)} == joins
+    apart = find("ClusterRole", role, "userRoles.aggregate=false")["metadata"]["labels"]
+    assert not [one for one in apart if one.startswith(AGGREGATE)]
+
+
+def test_people_may_see_every_kind_and_write_what_is_theirs() -> None:
+    seen, edited = granted("gpufleet-view", "ClusterRole"), granted("gpufleet-edit", "ClusterRole")
+    assert {plural for _, plural in seen if "/" not in plural} == {kind.plural for kind in crd.KINDS}
+    assert all(verbs == READ for verbs in seen.values())
+    assert {plural for _, plural in edited if "/" not in plural} == {"tritonservices", "trainingjobs"}
+    assert {plural for _, plural in granted("gpufleet-platform", "ClusterRole")} == {"gpupools"}
+
+
+def test_reading_the_snapshot_is_a_right_of_its_own() -> None:
+    [rule] = find("Role", "gpufleet-snapshot")["rules"]
+    service = find("Service", "gpufleet")
+    [port] = service["spec"]["ports"]
+    assert rule["verbs"] == ["get"]
+    assert f"{service['metadata']['name']}:{port['name']}" in rule["resourceNames"]
