@@ -70,7 +70,7 @@ class Informer:
             following: dict[str, Any] = self._query | ({"continue_": token} if token else {})
             page = await self._client.list(self._path, limit=PAGE, **following)
             self._heard()
-            for item in page["items"]:
+            for item in page["items"] or ():
                 listed[store.key_of(item)] = item["metadata"]["uid"]
                 self._target.take_listed(self._type | item)
             await asyncio.sleep(0)

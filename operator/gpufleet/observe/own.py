@@ -122,7 +122,7 @@ class OwnKind(Generic[M]):
         while True:
             following: dict[str, Any] = {"continue_": token} if token else {}
             page = await client.list(self._path, metadata_only=metadata_only, limit=_PAGE, **following)
-            for item in page["items"]:
+            for item in page["items"] or ():
                 key = store.key_of(item)
                 listed[key] = item["metadata"]["uid"]
                 if not metadata_only:

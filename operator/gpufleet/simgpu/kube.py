@@ -121,7 +121,7 @@ async def follow(
     while True:
         try:
             listing = await api.read(path, fieldSelector=selector)
-            await handle(next(iter(listing["items"]), None))
+            await handle(next(iter(listing["items"] or ()), None))
             version = listing["metadata"]["resourceVersion"]
             async for kind, body in api.watch(path, fieldSelector=selector, resourceVersion=version):
                 if kind != "BOOKMARK":

@@ -12,7 +12,6 @@ import platform
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 
-_CHUNK = 1 << 20
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,7 +39,7 @@ class Config:
         document = {
             "architecture": _ARCHITECTURES[platform.machine()],
             "os": "linux",
-            "config": config,
+            "config": {key: value for key, value in config.items() if value},
             "rootfs": {"type": "layers", "diff_ids": list(layers)},
         }
         return json.dumps(document, sort_keys=True).encode()
@@ -62,17 +61,28 @@ def write_layer(source: pathlib.Path, target: pathlib.Path, prefix: str = "") ->
         for path in _walk(source):
             inside = pathlib.PurePosixPath(prefix, path.relative_to(source).as_posix())
             _add(tar, path, inside.as_posix())
+    digest_path(target).unlink(missing_ok=True)
     part.replace(target)
     return read_layer(target)
 
 
 def read_layer(path: pathlib.Path) -> Layer:
-    """A layer that was written before."""
-    digest = hashlib.sha256()
+    """A layer that was written before. Its digest is kept beside it: hashing half a gigabyte takes seconds."""
+    kept = digest_path(path)
+    if not kept.is_file():
+        part = kept.with_suffix(".part")
+        part.write_text(_hash(path))
+        part.replace(kept)
+    return Layer(path, f"sha256:{kept.read_text()}")
+
+
+def digest_path(layer: pathlib.Path) -> pathlib.Path:
+    return layer.with_suffix(".sha256")
+
+
+def _hash(path: pathlib.Path) -> str:
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return Layer(path, f"sha256:{digest.hexdigest()}")
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(target: pathlib.Path, name: str, layers: Sequence[Layer], config: Config) -> None:

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 
 from gpufleet_sandbox import progress
-from gpufleet_sandbox.images import archive, rootfs
+from gpufleet_sandbox.images import archive, layers, rootfs
 
 HOME = "opt/tritonserver"
 ENVIRONMENT = {
@@ -18,13 +18,14 @@ ENVIRONMENT = {
 
 def ensure_layer(lock: pathlib.Path, reporter: progress.Reporter) -> archive.Layer:
     """/opt/tritonserver with the server and its python backend. Raises rootfs.ImageError."""
-    target = rootfs.layers_root() / f"tritonserver-{rootfs.compute_key([lock.read_text(), HOME])}.tar"
-    if target.is_file():
-        return archive.read_layer(target)
-    with reporter.step("Triton server"), rootfs.scratch() as folder, rootfs.scratch() as root:
-        rootfs.install_wheels(lock, folder)
-        lay_out(folder, root / HOME)
-        return archive.write_layer(root, target)
+
+    def fill(root: pathlib.Path) -> None:
+        with layers.scratch() as wheel:
+            rootfs.install_wheels(lock, wheel)
+            lay_out(wheel, root / HOME)
+
+    inputs = [lock.read_text(), HOME, rootfs.PYTHON_VERSION]
+    return layers.ensure_tree("tritonserver", inputs, reporter, "Triton server", fill)
 
 
 def lay_out(wheel: pathlib.Path, home: pathlib.Path) -> None:

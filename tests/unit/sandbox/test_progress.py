@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 import rich.console
@@ -23,7 +24,7 @@ def test_step_ends_with_its_time(output):
         step.set_total(2)
         step.advance()
 
-    assert "✓ building x 0.0 s" in file.getvalue()
+    assert re.search(r"✓ building x \d+\.\d s", file.getvalue())
 
 
 def test_failed_step_is_marked(output):
@@ -31,7 +32,7 @@ def test_failed_step_is_marked(output):
     with pytest.raises(KeyError), reporter.step("building x"):
         raise KeyError
 
-    assert "✗ building x after 0.0 s" in file.getvalue()
+    assert re.search(r"✗ building x after \d+\.\d s", file.getvalue())
 
 
 def test_fast_step_may_be_silent(output):

@@ -6,7 +6,7 @@ A resolved block stays as it is until the block changes: pod templates must not 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, meta, reasons, training_job, triton_service
@@ -135,6 +135,12 @@ def _resolve_memory(
     found = sorted(set(_offers(models, view)))
     offers = [offer for offer in found if not (whole_devices and catalogue.profile_of_resource(offer[1]))]
     large_enough = [offer for offer in offers if offer[0] >= needed_mib]
+    if not large_enough and any(offer[0] >= needed_mib for offer in found):
+        return Refusal(
+            reasons.NO_MATCHING_ACCELERATOR,
+            f"accelerator.memory {memory} is offered by MIG slices only, which have no peer-to-peer "
+            "transport for a gang: add whole devices, or set workers.max to 1",
+        )
     if not large_enough:
         largest = f"{offers[-1][0]} MiB ({offers[-1][1]})" if offers else "nothing"
         return Refusal(
@@ -179,16 +185,15 @@ def _check_offer(
     ]
     if not having:
         return Refusal(reasons.NO_MATCHING_ACCELERATOR, _explain_lack(wanted, view))
-    pool = _find_pool(having, view)
+    pool = _find_pool({node.name: node.allocatable[wanted.resource] // wanted.count for node in having}, view)
     return wanted.model_copy(update={"pool": pool.metadata.name if pool else None})
 
 
-def _find_pool(nodes: Sequence[fleet.Node], view: snapshot.Snapshot) -> gpu_pool.GPUPool | None:
-    """The first pool by name that has one of these nodes."""
-    wanted = {node.name for node in nodes}
-    return next(
-        (pool for pool in view.pools if any(node.name in wanted for node in view.nodes_of(pool))), None
-    )
+def _find_pool(places: Mapping[str, int], view: snapshot.Snapshot) -> gpu_pool.GPUPool | None:
+    """The pool with most places on these nodes, of equals the first by name; a small one may never do."""
+    sizes = [sum(places.get(node.name, 0) for node in view.nodes_of(pool)) for pool in view.pools]
+    largest = max(sizes, default=0)
+    return view.pools[sizes.index(largest)] if largest else None
 
 
 def _explain_lack(wanted: accelerators.AssignedAccelerator, view: snapshot.Snapshot) -> str:

@@ -101,9 +101,12 @@ def _is_admitted(job: training_job.TrainingJob) -> bool:
 def _resolve_worker(
     job: training_job.TrainingJob, resolver: resolving.Resolver
 ) -> tuple[accelerators.AssignedAccelerator | None, resolving.Refusal | None]:
-    """A gang that exchanges gradients gets no slices, which have no peer-to-peer transport."""
+    """A gang that exchanges gradients gets no slices, which have no peer-to-peer transport.
+
+    While it waits, it may follow the fleet: no pod template holds what was chosen before.
+    """
     is_gang = job.spec.framework != "Plain" and job.spec.workers.max > 1
-    return _resolve(job.status.assignment, job.spec.accelerator, resolver, whole_devices=is_gang)
+    return _resolve(None, job.spec.accelerator, resolver, whole_devices=is_gang)
 
 
 def _refused(job: training_job.TrainingJob, reason: str, message: str) -> training_job.JobAssignment:

@@ -54,6 +54,7 @@ class Books:
         """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""
         places = self._count_places(assigned)
         where = f" on {' or '.join(assigned.products)}" if assigned.products else ""
+        where += f" in pool {assigned.pool}" if assigned.pool else ""
         needs = f"needs {workers} workers with {assigned.count} × {assigned.resource}{where} at the same time"
         if places < workers:
             return f"{needs}; usable nodes have room for {places}: add nodes, or lower workers.min"

@@ -117,3 +117,13 @@ async def test_the_first_list_takes_whole_objects() -> None:
     client.lists[0]["metadata"]["continue"] = "more"
     await kind.sync(client)  # type: ignore[arg-type]
     assert names(kind) == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first list", "a relist of metadata"])
+async def test_an_empty_list_may_come_as_null(is_first: bool) -> None:
+    """As the API server encodes an empty PartialObjectMetadataList."""
+    kind = build()
+    kind.note_event("ADDED", pool("ghost"))
+    client = fakes.ScriptedClient([{"metadata": {"resourceVersion": "9"}, "items": None}])
+    await (kind.sync if is_first else kind.relist)(client)  # type: ignore[arg-type]
+    assert names(kind) == []

@@ -83,6 +83,13 @@ def test_products(asked: dict[str, Any], products: set[str]) -> None:
             id="MIG of a class without it",
         ),
         pytest.param(
+            {"class": "mi300x", "migProfile": "1g.5gb"},
+            FLEET,
+            reasons.MIG_NOT_SUPPORTED,
+            ["mi300x", "count or memory"],
+            id="MIG of another vendor",
+        ),
+        pytest.param(
             {"class": "h100", "migProfile": "1g.5gb"},
             FLEET,
             reasons.NO_MATCHING_ACCELERATOR,
@@ -140,6 +147,37 @@ def test_memory_may_be_kept_from_slices() -> None:
     found = resolving.resolve(block(memory="4Gi"), FLEET, whole_devices=True)
     assert isinstance(found, accelerators.AssignedAccelerator)
     assert found.resource == GPU
+
+
+def test_where_there_are_only_slices_whole_devices_are_refused() -> None:
+    fleet = make_snapshot(nodes=[make_node("b", {SMALL: 7, HALF: 2})])
+    found = resolving.resolve(block(memory="4Gi"), fleet, whole_devices=True)
+    assert isinstance(found, resolving.Refusal)
+    assert found.reason == reasons.NO_MATCHING_ACCELERATOR
+    assert [
+        word for word in ("4Gi", "MIG slices only", "workers.max to 1") if word not in found.message
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pool"),
+    [
+        pytest.param({"a": [8], "b": [8, 8]}, "b", id="the larger"),
+        pytest.param({"a": [8], "b": [8]}, "a", id="of equals the first by name"),
+        pytest.param({"a": [4, 4, 4], "b": [8]}, "b", id="only nodes with room for a whole pod"),
+        pytest.param({"": [8]}, None, id="nodes of no pool"),
+    ],
+)
+def test_the_pool_is_the_one_with_most_places(sizes: dict[str, list[int]], pool: str | None) -> None:
+    nodes = [
+        make_node(f"{name}{index}", {GPU: size}, pool=name)
+        for name, listed in sizes.items()
+        for index, size in enumerate(listed)
+    ]
+    pools = [make_pool(name, nodeSelector={"gpufleet.dev/pool": name}) for name in "ab"]
+    found = resolving.resolve(block(count=8), make_snapshot(nodes, pools=pools))
+    assert isinstance(found, accelerators.AssignedAccelerator)
+    assert found.pool == pool
 
 
 @pytest.mark.parametrize("name", catalogue.class_names())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from hypothesis import given, stateful
+from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
@@ -25,7 +26,6 @@ from tests.builders import (
 )
 
 SIZES = st.integers(0, 9)
-INDEX = st.integers(0, 9)
 DONE = builders.make_condition("Succeeded", "True", reasons.COMPLETED).to_wire()
 
 
@@ -53,6 +53,15 @@ class Gang:
         return [pod for pod in self.pods if pod.labels["gpufleet.dev/attempt"] == newest]
 
     @property
+    def is_running(self) -> bool:
+        present = self.present
+        return bool(present) and not (self.is_done or self.has_failed) and all(pod.node for pod in present)
+
+    @property
+    def may_restart(self) -> bool:
+        return self.has_failed and all(pod.is_terminal for pod in self.pods)
+
+    @property
     def has_failed(self) -> bool:
         return any(pod.phase == "Failed" or pod.deleting for pod in self.present)
 
@@ -75,23 +84,47 @@ class Gang:
         return self.workers - sum(bool(pod.node) for pod in self.present)
 
 
-class Fleet(stateful.RuleBasedStateMachine):
+class Fleet:
     """One need for all, so that each place serves any pod and the sums are exact."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = self.replicas = 0
-        self.nodes: list[fleet.Node] = []
+    def __init__(self, count: int, sizes: list[int], replicas: int) -> None:
+        self.count, self.replicas = count, replicas
+        self.nodes = [make_node(f"n{index}", {GPU: size}) for index, size in enumerate(sizes)]
         self.gangs: list[Gang] = []
         self.servers: list[fleet.Pod] = []
         self.service_assignment: dict[str, Any] = {}
 
-    @stateful.initialize(
-        count=st.sampled_from([1, 2, 3]), sizes=st.lists(SIZES, max_size=4), replicas=st.integers(0, 3)
-    )
-    def install(self, count: int, sizes: list[int], replicas: int) -> None:
-        self.count, self.replicas = count, replicas
-        self.nodes = [make_node(f"n{index}", {GPU: size}) for index, size in enumerate(sizes)]
+    def possible(self) -> list[Callable[[int], None]]:
+        """What may happen next, each with the gang or pod that its argument picks."""
+        steps = [self.run_cycle] * 2
+        steps += [self.submit] if len(self.gangs) < 6 else []
+        steps += [self.create_server] if len(self.servers) < self.wanted_servers else []
+        steps += [self.create_workers] * 3 if self.startable else []
+        steps += [self.bind] * 6 if self.pending else []
+        steps += [self.fail, self.succeed, self.succeed, self.lose_assignment] if self.running else []
+        steps += [self.end_deleted] * 2 if any(pod.deleting for pod in self.all_pods()) else []
+        return steps
+
+    @property
+    def wanted_servers(self) -> int:
+        return int(self.service_assignment.get("replicas", 0))
+
+    @property
+    def pending(self) -> list[fleet.Pod]:
+        return [one for one in self.all_pods() if not one.node and not one.deleting and self.nodes]
+
+    @property
+    def startable(self) -> list[Gang]:
+        """Gangs whose first attempt, or the next once no worker of the last one holds anything, may start."""
+        return [
+            gang
+            for gang in self.gangs
+            if gang.workers and not gang.is_done and (not gang.attempt or gang.may_restart)
+        ]
+
+    @property
+    def running(self) -> list[Gang]:
+        return [gang for gang in self.gangs if gang.is_running]
 
     def all_pods(self) -> list[fleet.Pod]:
         return [*self.servers, *(pod for gang in self.gangs for pod in gang.pods)]
@@ -111,25 +144,23 @@ class Fleet(stateful.RuleBasedStateMachine):
             live_workers={f"uid-{gang.name}": len(gang.present) for gang in started},
         )
 
-    def count_room(self, *, holds_deleting: bool) -> int:
-        """Pods that fit beside those that hold devices."""
-        places = 0
-        for node in self.nodes:
-            held = sum(
-                pod.requests[GPU]
-                for pod in self.all_pods()
-                if pod.node == node.name and not pod.is_terminal and (holds_deleting or not pod.deleting)
-            )
-            assert held <= node.allocatable[GPU]
-            places += (node.allocatable[GPU] - held) // self.count
-        return places
+    @staticmethod
+    def count_held(node: fleet.Node, pods: Iterable[fleet.Pod]) -> int:
+        return sum(pod.requests[GPU] for pod in pods if pod.node == node.name and not pod.is_terminal)
 
-    @stateful.rule(smallest=st.integers(1, 4), more=st.integers(0, 3), created_s=st.integers(-9, 0))
-    def submit(self, smallest: int, more: int, created_s: float) -> None:
+    def count_room(self) -> int:
+        """Pods that fit beside those that stay."""
+        staying = [pod for pod in self.all_pods() if not pod.deleting]
+        held = (self.count_held(node, staying) for node in self.nodes)
+        return sum(
+            (node.allocatable[GPU] - one) // self.count for node, one in zip(self.nodes, held, strict=True)
+        )
+
+    def submit(self, choice: int) -> None:
+        smallest, more, created_s = 1 + choice % 4, choice // 4 % 3, -float(choice % 7)
         self.gangs.append(Gang(f"g{len(self.gangs)}", smallest, smallest + more, created_s))
 
-    @stateful.rule()
-    def run_cycle(self) -> None:
+    def run_cycle(self, _: int = 0) -> None:
         waiting = [gang for gang in self.gangs if not gang.workers and not gang.attempt]
         view = self.show()
         by_name = {gang.name: gang for gang in self.gangs}
@@ -148,14 +179,8 @@ class Fleet(stateful.RuleBasedStateMachine):
             if first.workers == 0:
                 assert later.workers < first.smallest, "only what was of no use to the first goes to others"
 
-    @stateful.rule(index=INDEX)
-    def create_workers(self, index: int) -> None:
-        """The first attempt, or the next once no worker of the last one holds anything."""
-        gang = self._pick(index)
-        if gang is None or gang.is_done or not gang.workers:
-            return
-        if gang.attempt and not (gang.has_failed and all(pod.is_terminal for pod in gang.pods)):
-            return
+    def create_workers(self, choice: int) -> None:
+        gang = self.startable[choice % len(self.startable)]
         gang.attempt += 1
         gang.pods += [
             make_worker(
@@ -164,79 +189,71 @@ class Fleet(stateful.RuleBasedStateMachine):
             for rank in range(gang.workers)
         ]
 
-    @stateful.rule()
-    def create_server(self) -> None:
-        if len(self.servers) < self.service_assignment.get("replicas", 0):
-            name = f"s{len(self.servers)}"
-            self.servers.append(make_service_pod(name, requests={GPU: self.count}))
+    def create_server(self, _: int) -> None:
+        self.servers.append(make_service_pod(f"s{len(self.servers)}", requests={GPU: self.count}))
 
-    @stateful.rule(pod=INDEX, node=INDEX)
-    def bind(self, pod: int, node: int) -> None:
+    def bind(self, choice: int) -> None:
         """The scheduler may take any node on which the pod fits."""
-        pending = [one for one in self.all_pods() if not one.node and not one.deleting]
-        if not pending or not self.nodes:
-            return
-        chosen, place = pending[pod % len(pending)], self.nodes[node % len(self.nodes)]
-        held = sum(
-            one.requests[GPU] for one in self.all_pods() if one.node == place.name and not one.is_terminal
-        )
-        if held + self.count <= place.allocatable[GPU]:
-            self._replace(chosen, node=place.name, phase="Running")
+        pod = self.pending[choice % len(self.pending)]
+        for node in self.nodes[choice % len(self.nodes) :] + self.nodes[: choice % len(self.nodes)]:
+            if self.count_held(node, self.all_pods()) + self.count <= node.allocatable[GPU]:
+                self._replace(pod, node=node.name, phase="Running")
+                return
 
-    @stateful.rule(index=INDEX, rank=INDEX)
-    def fail(self, index: int, rank: int) -> None:
+    def fail(self, choice: int) -> None:
         """One worker fails and the Job controller deletes the others. None fails once another has ended."""
-        gang = self._pick(index)
-        running = [pod for pod in gang.present if pod.node and pod.phase == "Running"] if gang else []
-        if gang is None or not running or gang.has_failed or len(running) < len(gang.present):
+        gang = self.running[choice % len(self.running)]
+        if any(pod.is_terminal for pod in gang.present):
             return
-        failed = running[rank % len(running)]
+        failed = gang.present[choice % len(gang.present)]
         for pod in gang.present:
             self._replace(pod, **({"phase": "Failed"} if pod is failed else {"deleting": True}))
 
-    @stateful.rule()
-    def end_deleted(self) -> None:
+    def end_deleted(self, _: int) -> None:
         for gang in self.gangs:
             gang.pods = [pod for pod in gang.pods if not pod.deleting]
 
-    @stateful.rule(index=INDEX)
-    def succeed_in_part(self, index: int) -> None:
-        """One worker ends well, when all of them run."""
-        gang = self._pick(index)
-        if gang and gang.present and not gang.has_failed and all(pod.node for pod in gang.present):
-            running = [pod for pod in gang.present if pod.phase == "Running"]
-            for pod in running[:1]:
-                self._replace(pod, phase="Succeeded")
-            gang.is_done = len(running) <= 1
+    def succeed(self, choice: int) -> None:
+        """One worker ends well."""
+        gang = self.running[choice % len(self.running)]
+        running = [pod for pod in gang.present if pod.phase == "Running"]
+        self._replace(running[0], phase="Succeeded")
+        gang.is_done = len(running) == 1
 
-    @stateful.rule(index=INDEX)
-    def lose_assignment(self, index: int) -> None:
-        """As after a restored backup, of a gang whose Job exists."""
-        gang = self._pick(index)
-        if gang and gang.present and not gang.has_failed:
-            gang.assignment = None
-            self.run_cycle()
-            assert gang.is_done or gang.workers == len(gang.present)
-
-    def _pick(self, index: int) -> Gang | None:
-        return self.gangs[index % len(self.gangs)] if self.gangs else None
+    def lose_assignment(self, choice: int) -> None:
+        """As after a restored backup, of a gang that runs."""
+        gang = self.running[choice % len(self.running)]
+        gang.assignment = None
+        self.run_cycle()
+        assert gang.workers == len(gang.present)
 
     def _replace(self, pod: fleet.Pod, **fields: Any) -> None:
         for pods in (self.servers, *(gang.pods for gang in self.gangs)):
             pods[:] = [dataclasses.replace(one, **fields) if one is pod else one for one in pods]
 
-    @stateful.invariant()
-    def every_admitted_gang_can_start(self) -> None:
+    def check(self) -> None:
+        """Every admitted gang can start, wherever the scheduler has put what is there."""
         missing = sum(gang.count_missing() for gang in self.gangs)
-        servers = self.service_assignment.get("replicas", 0) - sum(bool(pod.node) for pod in self.servers)
-        assert missing == 0 or missing + servers <= self.count_room(holds_deleting=False)
+        servers = self.wanted_servers - sum(bool(pod.node) for pod in self.servers)
+        assert missing == 0 or missing + servers <= self.count_room()
 
 
-TestFleet = Fleet.TestCase
-TestFleet.settings = how(max_examples=80, stateful_step_count=40, deadline=None)
+STEPS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 11)), min_size=40, max_size=40)
 
 
-@how(max_examples=60, deadline=None)
+@how(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.lists(SIZES, min_size=1, max_size=4), st.integers(0, 3), STEPS)
+def test_nothing_is_promised_twice(
+    count: int, sizes: list[int], replicas: int, steps: list[tuple[int, int]]
+) -> None:
+    fleet_ = Fleet(count, sizes, replicas)
+    for which, choice in steps:
+        possible = fleet_.possible()
+        possible[which % len(possible)](choice)
+        fleet_.check()
+
+
+@how(max_examples=40, deadline=None)
 @given(st.data())
 def test_the_order_of_the_snapshot_says_nothing(data: st.DataObject) -> None:
     nodes = [make_node(f"n{index}", {GPU: data.draw(SIZES)}) for index in range(3)]

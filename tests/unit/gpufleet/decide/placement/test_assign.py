@@ -293,6 +293,16 @@ def test_a_gang_that_waits_says_what_it_lacks(workers: int, pods: list[fleet.Pod
     assert [word for word in words if word not in value["message"]] == []
 
 
+def test_a_gang_that_waits_follows_the_fleet() -> None:
+    """Nothing of it runs yet, so it takes what the fleet offers by now."""
+    job = make_job(accelerator={"memory": "4Gi"}, workers={"max": 4})
+    waiting = follow(make_snapshot([make_node("a", {"nvidia.com/mig-1g.5gb": 2})], jobs=[job]))
+    assert waiting.jobs[0].status.assignment is not None
+    assert waiting.jobs[0].status.assignment.workers == 0
+    found = read(dataclasses.replace(waiting, nodes=(make_node("a", {GPU: 4}),)))
+    assert (found["llm"]["workers"], found["llm"]["accelerator"]["resource"]) == (4, GPU)
+
+
 def test_a_queue_that_moves_writes_nothing() -> None:
     more = dataclasses.replace(BUSY, uid="v", name="another", node="b")
     settled = follow(make_snapshot(NODES, [BUSY], jobs=[gang()]))
