@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration e2e check bench generate lock image run clean
+.PHONY: help setup demo test unit integration e2e faults check bench generate lock image run clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ test: setup  ## All tests: unit, integration, e2e
 
 unit integration e2e: setup  ## One layer of the tests
 	@$(BIN)/python tools/run_tests.py $@
+
+faults: setup  ## The operator killed before and after each of its writes
+	@$(BIN)/python -m pytest tests/integration/faults -q -s
 
 check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/python tools/generate_crds.py --check

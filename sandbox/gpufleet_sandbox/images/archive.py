@@ -67,7 +67,7 @@ def write_layer(source: pathlib.Path, target: pathlib.Path, prefix: str = "") ->
 
 
 def read_layer(path: pathlib.Path) -> Layer:
-    """A layer that was written before. Its digest is kept beside it: hashing half a gigabyte takes seconds."""
+    """A layer that was written before; its digest is kept beside it, for hashing takes seconds."""
     kept = digest_path(path)
     if not kept.is_file():
         part = kept.with_suffix(".part")

@@ -90,7 +90,7 @@ def _ensure_program(
             shutil.copy2(binary, folder / inside.lstrip("/"))
             return archive.write_layer(folder, target)
 
-    layer = layers.ensure(program, [str(binary), str(binary.stat().st_size)], build)
+    layer = layers.ensure(program, [str(binary), str(binary.stat().st_mtime_ns)], build)
     return _ensure_image(root, name, [layer], archive.Config(entrypoint=[inside], user=USER), reporter)
 
 

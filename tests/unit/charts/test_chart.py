@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from gpufleet import settings
+from gpufleet.decide.serving import pod
+from tests import builders
 from tests.unit.charts import rendering
 from tests.unit.charts.rendering import EVERYTHING, SIMGPU, find, of_kind, render
 
@@ -53,6 +56,7 @@ def test_selectors_match_the_pods_of_one_workload(kind: str) -> None:
     for one in ours:
         selector = one["spec"].get("podSelector") or one["spec"]["selector"]
         wanted = selector.get("matchLabels", selector)
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & wanted.keys(), "an upgrade changes these"
         assert sum(wanted.items() <= found.items() for found in labels) == 1, one["metadata"]["name"]
 
 
@@ -61,10 +65,10 @@ def test_selectors_match_the_pods_of_one_workload(kind: str) -> None:
 )
 def test_containers_are_confined(values: tuple[str, ...]) -> None:
     for workload in rendering.workloads(*values):
-        pod = rendering.pod_of(workload)["spec"]
-        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        [container] = pod["containers"]
-        context = pod.get("securityContext", {}) | container["securityContext"]
+        spec = rendering.pod_of(workload)["spec"]
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        [container] = spec["containers"]
+        context = spec.get("securityContext", {}) | container["securityContext"]
         assert "privileged" not in context
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
@@ -95,9 +99,9 @@ def test_what_is_optional_is_off_unless_asked_for(kind: str) -> None:
 def test_scrape_annotations(are_on: bool) -> None:
     values = (SIMGPU, f"metrics.scrapeAnnotations={str(are_on).lower()}")
     for workload in rendering.workloads(*values):
-        pod = rendering.pod_of(workload)
-        [container] = pod["spec"]["containers"]
-        found = pod["metadata"].get("annotations", {}).get("prometheus.io/port")
+        template = rendering.pod_of(workload)
+        [container] = template["spec"]["containers"]
+        found = template["metadata"].get("annotations", {}).get("prometheus.io/port")
         assert found == (str(container["ports"][0]["containerPort"]) if are_on else None)
 
 
@@ -123,3 +127,15 @@ def test_a_network_policy_names_its_peers() -> None:
     assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {
         "kubernetes.io/metadata.name": "monitoring"
     }
+
+
+def test_the_monitor_of_triton_finds_the_servers_of_a_service() -> None:
+    template = pod.build_template(builders.make_service(), None, None, settings.Settings())
+    spec = find("PodMonitor", "gpufleet-triton", *EVERYTHING)["spec"]
+    assert spec["namespaceSelector"] == {"any": True}
+    labels = template["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() <= labels.items()
+    assert all(one["key"] in labels for one in spec["selector"]["matchExpressions"])
+    assert set(spec["podTargetLabels"]) <= labels.keys()
+    ports = {port["name"] for one in template["spec"]["containers"] for port in one["ports"]}
+    assert {one["port"] for one in spec["podMetricsEndpoints"]} <= ports

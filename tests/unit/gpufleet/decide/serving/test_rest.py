@@ -37,6 +37,7 @@ CONTAINERS = st.sampled_from(
         (),
         (fleet.ContainerState("triton", waiting_reason="CrashLoopBackOff", exit_code=1),),
         (fleet.ContainerState("triton", waiting_reason="ErrImagePull", message="not found"),),
+        (fleet.ContainerState("triton", waiting_reason="ErrImagePull", message="denied"),),
     ]
 )
 
@@ -77,7 +78,7 @@ def reports_of(draw: st.DrawFn, pods: list[fleet.Pod]) -> dict[str, models.Agent
 
 @st.composite
 def views(draw: st.DrawFn) -> view.ServiceView:
-    spec, assignment = draw(st.sampled_from(CASES))
+    spec, assignment = draw(st.sampled_from(CASES + 3 * CASES[1:4]))
     given_ = {"assignment": {"replicas": draw(st.integers(0, 3)), **assignment}} if assignment else {}
     service = builders.make_service(**{"models": MODELS, **spec}, status=given_, created_s=-60.0)
     revisions = sorted({"r0", "r1", revision_of(service)} - {""})

@@ -125,8 +125,8 @@ class Life:
         cluster = self.cluster
         steps = [self.reconcile] * 4 + [self.reconcile_and_die, self.change_policy]
         steps += [self.start_workers] * 4 if cluster.startable else []
-        steps += [self.end_worker, self.fail_worker, self.fail_worker] if cluster.running else []
-        steps += [self.complete_job] if cluster.completable else []
+        steps += [self.end_workers, self.fail_worker, self.fail_worker] if cluster.running else []
+        steps += [self.complete_job] * 4 if cluster.completable else []
         steps += [self.delete_job] if cluster.jobs else []
         steps += [self.collect_workers] * 2 if any(one.deleting for one in cluster.workers.values()) else []
         steps += [self.lose_assignment] if cluster.assignment == ADMITTED else [self.admit] * 4
@@ -167,6 +167,7 @@ class Life:
             return
         self._prune(decided)
         if writes > len(decided.apply):
+            assert decided.status.get("attempt", 0) >= self.cluster.status.get("attempt", 0)
             self.cluster.status = decided.status
             self.has_said_complete |= self.reason() == reasons.COMPLETED
 
@@ -199,8 +200,10 @@ class Life:
     def start_workers(self, _: int) -> None:
         self.cluster.start_workers(WORKERS)
 
-    def end_worker(self, choice: int) -> None:
-        self.cluster.running[choice % len(self.cluster.running)].phase = "Succeeded"
+    def end_workers(self, choice: int) -> None:
+        """Often they end well at the same time."""
+        for worker in self.cluster.running[: 1 if choice == 0 else WORKERS]:
+            worker.phase = "Succeeded"
 
     def fail_worker(self, choice: int) -> None:
         """It fails the Job, whose other workers are told to end; they may take their time."""
