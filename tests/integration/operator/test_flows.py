@@ -22,7 +22,8 @@ NAME = "vision"
 @pytest.fixture(scope="module")
 def operator(served: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[process.Operator]:
     folder = tmp_path_factory.mktemp("operator")
-    with process.running(served.kubeconfig, folder) as started:
+    # What a watch has missed is found by the next resync: the longest that a test may have to wait.
+    with process.running(served.kubeconfig, folder, GPUFLEET_RESYNC_S="15") as started:
         started.wait_ready()
         yield started
 
