@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,6 @@ from tests import builders_api
 from tests.integration.conftest import Cluster
 from tests.integration.operator import process
 
-ROOT = pathlib.Path(__file__).parents[3]
 NAME = "vision"
 
 
@@ -211,17 +209,6 @@ def test_it_outlives_a_restart_of_the_api_server(
         "three replicas", lambda: get(served, serving, "tsvc", NAME)["status"].get("readyReplicas") == 3, 90
     )
     assert operator.is_running
-
-
-def test_the_kind_may_go_and_come_back(served: Cluster, serving: str, operator: process.Operator) -> None:
-    served.kubectl("delete", "crd", "tritonservices.gpufleet.dev")
-    process.wait_for("the children gone", lambda: not list_names(served, serving, "deployments"), 90)
-    served.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    served.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
-    apply(served, builders_api.make_service(NAME, serving))
-    if not operator.is_running:
-        operator.start().wait_ready()
-    process.wait_for("a Ready service", has_condition(served, serving, "tsvc", NAME, Ready="True"), 120)
 
 
 def test_a_restart_with_unchanged_objects_writes_nothing(
