@@ -22,6 +22,8 @@ async def run_once(runtime: Runtime) -> None:
         for wanted in assign.assign(runtime.cluster.read_snapshot()):
             try:
                 runtime.cluster.note_written(await assignments.apply(runtime.client, wanted))
-            except (kube.NotFound, kube.Conflict, kube.Refused) as error:
+            except kube.NotFound:
+                runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
+            except (kube.Conflict, kube.Refused) as error:
                 about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
                 _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})

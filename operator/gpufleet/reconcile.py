@@ -26,6 +26,7 @@ _MAIN_CONDITION = {
     gpu_pool.KIND: reasons.READY,
 }
 _CONFLICT_RETRY_S = 30.0
+_LEAVING_RETRY_S = 2.0
 
 
 async def reconcile(key: Key, runtime: Runtime) -> float | None:
@@ -46,6 +47,10 @@ async def reconcile(key: Key, runtime: Runtime) -> float | None:
             return None
         try:
             await children.apply(runtime.client, runtime.cluster, raw, decided.apply, decided.keep)
+        except children.ChildLeavingError as error:
+            _LOG.info("waiting: %s", error, extra={"kind": key.kind, "object": key.name})
+            await _report(raw, decided, runtime)
+            return _LEAVING_RETRY_S
         except children.ChildConflictError as error:
             await _stall(raw, reasons.CONFLICT, str(error), runtime)
             return _CONFLICT_RETRY_S
@@ -69,7 +74,14 @@ def _decide(key: Key, runtime: Runtime) -> decision.Decision | None:
 
 async def _report(raw: Mapping[str, Any], decided: decision.Decision, runtime: Runtime) -> float | None:
     """Status first, then Events about it: an Event never announces what status does not say."""
-    written, due_s = await runtime.status.write(raw, decided.status)
+    try:
+        written, due_s = await runtime.status.write(raw, decided.status)
+    except kube.NotFound:
+        metadata = raw["metadata"]
+        runtime.cluster.note_gone(
+            raw["kind"], metadata.get("namespace", ""), metadata["name"], metadata["uid"]
+        )
+        return None
     if written is not None:
         runtime.cluster.note_written(written)
     if due_s:

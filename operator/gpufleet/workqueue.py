@@ -89,10 +89,13 @@ class Schedule(Generic[K]):
 
 
 class WorkQueue(Generic[K]):
-    """A `Schedule` and the workers that serve it."""
+    """A `Schedule` and the workers that serve it; errors that are `expected` are logged in one line."""
 
-    def __init__(self, time_source: clock.Clock | None = None) -> None:
+    def __init__(
+        self, time_source: clock.Clock | None = None, expected: tuple[type[Exception], ...] = ()
+    ) -> None:
         self._schedule: Schedule[K] = Schedule()
+        self._expected = expected
         self._clock = time_source or clock.SystemClock()
         self._changed = asyncio.Event()
 
@@ -125,9 +128,16 @@ class WorkQueue(Generic[K]):
     async def _work_on(self, key: K, worker: Callable[[K], Awaitable[float | None]]) -> None:
         try:
             again_s = await worker(key)
-        except Exception:
+        except Exception as error:
             delay_s = self._schedule.failed(key, self._clock.monotonic_s())
-            _log.exception("work on %s failed; next attempt in %.1f s", key, delay_s)
+            _log.warning(
+                "work on %s failed: %s; next attempt in %.1f s",
+                key,
+                error or type(error).__name__,
+                delay_s,
+                # Where it came from tells nothing about an error that the cluster is known to give.
+                exc_info=not isinstance(error, self._expected),
+            )
         else:
             due_s = None if again_s is None else self._clock.monotonic_s() + again_s
             self._schedule.succeeded(key, due_s)

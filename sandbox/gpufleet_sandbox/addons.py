@@ -12,6 +12,7 @@ VOLUMES = 8
 _NAMESPACE = "kube-system"
 _DNS = "coredns"
 _COREFILE = """.:5353 {
+    reload
     errors
     health
     ready

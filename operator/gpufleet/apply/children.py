@@ -19,6 +19,10 @@ class ChildConflictError(Exception):
     """The name of a child is taken by an object that is not ours."""
 
 
+class ChildLeavingError(Exception):
+    """The name of a child is still taken by one that is about to go without anybody's help."""
+
+
 class Owned(Protocol):
     """What is known to exist, with our own writes laid over it."""
 
@@ -40,7 +44,9 @@ async def apply(
 
     Raises:
         ChildConflictError: a name is taken by a foreign object.
-        kube.ApiError: the API server refused or could not be reached.
+        ChildLeavingError: a name is taken by an object that is about to go.
+        kube.ApiError: the API server refused or could not be reached; Conflict where a child to be deleted
+            is no longer the one that the decision saw.
     """
     uid = str(owner["metadata"]["uid"])
     existing = {child.ref: child for child in owned.children_of(uid)}
@@ -65,25 +71,36 @@ async def _apply_one(
     stamped = _stamp(complete)
     metadata = manifest["metadata"]
     path = kube.path(manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"])
-    if existing is None and await _is_ours(client, path, owner) is None:
+    if existing is None and not await _is_ours(client, path, owner):
         written = await _create(client, path, stamped)
     else:
         written = await client.apply(path, stamped, manager=names.FIELD_MANAGER, force=True)
     owned.note_written(written)
 
 
-async def _is_ours(client: kube.Client, path: str, owner: Mapping[str, Any]) -> bool | None:
-    """None where nothing has the name, True where it is ours. Raises ChildConflictError on a foreign one."""
+async def _is_ours(client: kube.Client, path: str, owner: Mapping[str, Any]) -> bool:
+    """False where nothing has the name. Raises ChildConflictError, ChildLeavingError."""
     try:
         live = await client.get(path)
     except kube.NotFound:
-        return None
+        return False
     references = live["metadata"].get("ownerReferences") or []
     if any(reference.get("uid") == owner["metadata"]["uid"] for reference in references):
         return True
     kind, name = live.get("kind", "object"), live["metadata"]["name"]
+    if any(_is_predecessor(one, owner) for one in references):
+        raise ChildLeavingError(f"{kind} {name} of the former {owner['kind']} is being deleted")
     raise ChildConflictError(
         f"{kind} {name} exists already and is not ours: rename or delete it, or rename this {owner['kind']}"
+    )
+
+
+def _is_predecessor(reference: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether it names an object that `owner` has replaced: the garbage collector is after all it owned."""
+    return (
+        reference.get("kind") == owner["kind"]
+        and reference.get("name") == owner["metadata"]["name"]
+        and str(reference.get("apiVersion", "")).startswith(f"{meta.GROUP}/")
     )
 
 
@@ -97,7 +114,7 @@ async def _create(client: kube.Client, path: str, manifest: Mapping[str, Any]) -
 
 async def _delete(client: kube.Client, owned: Owned, child: children.Child) -> None:
     path = kube.path(child.api_version, child.kind, child.namespace, child.name)
-    await client.delete(path, uid=child.uid)
+    await client.delete(path, uid=child.uid, resource_version=child.resource_version)
     owned.note_deleted(child)
 
 

@@ -26,7 +26,9 @@ class Leader:
         self._life = life
         self._clock = clock.SystemClock()
         self._cluster = cluster.Cluster(client, options, self._clock)
-        self._queue: workqueue.WorkQueue[runtime.Key] = workqueue.WorkQueue(self._clock)
+        self._queue: workqueue.WorkQueue[runtime.Key] = workqueue.WorkQueue(
+            self._clock, expected=(kube.ApiError,)
+        )
         self._wanted = asyncio.Event()
         self._runtime = runtime.Runtime(
             client=client, cluster=self._cluster, settings=options, clock=self._clock
@@ -72,10 +74,13 @@ class Leader:
             try:
                 await cycle.run_once(self._runtime)
                 failures = 0
-            except Exception:
+            except Exception as error:
                 failures += 1
                 delay_s = workqueue.compute_backoff_s(failures)
-                _log.exception("a pass over the fleet failed; next in %.1f s", delay_s)
+                trace = not isinstance(error, kube.ApiError)
+                _log.warning(
+                    "the pass over the fleet failed: %s; next in %.1f s", error, delay_s, exc_info=trace
+                )
                 self._wanted.set()
                 await asyncio.sleep(delay_s)
 

@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 import json
 import logging
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import aiohttp
 import pydantic
@@ -57,6 +58,7 @@ class AgentPoller:
         self._options = options
         self._clock = time_source or clock.SystemClock()
         self._asked: dict[str, _Asked] = {}
+        self._read: dict[tuple[str, str], tuple[str, str | None]] = {}
         self._asking = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -82,14 +84,18 @@ class AgentPoller:
             del self._asked[uid]
         for uid in [uid for uid in self._cluster.reports if uid not in running]:
             del self._cluster.reports[uid]
+        if len(self._read) > len(running):
+            self._read.clear()
         return [(service, pod) for service, pod in running.values() if self._is_due(service, pod, now_s)]
 
     def _is_due(self, service: str, pod: fleet.Pod, now_s: float) -> bool:
         last = self._asked.get(pod.uid)
         if last is None or now_s - last.at_s >= LATER_S:
             return True
-        changed = last.pod != pod or not self._is_settled(service, pod)
-        return changed and now_s - last.at_s >= SOON_S
+        if now_s - last.at_s < SOON_S:
+            return False
+        has_changed = last.pod is not pod and last.pod != pod
+        return has_changed or not self._is_settled(service, pod)
 
     def _is_settled(self, service: str, pod: fleet.Pod) -> bool:
         """Whether the pod is ready and has answered to the list that is wanted now."""
@@ -99,11 +105,15 @@ class AgentPoller:
     def _wanted(self, namespace: str, service: str) -> str | None:
         """The revision in the service's ConfigMap."""
         found = self._cluster.read_raw("ConfigMap", namespace, f"{service}-models")
-        try:
-            wanted = json.loads((found or {})["data"][names.WANTED_MODELS_KEY])
-            return str(wanted["revision"])
-        except (KeyError, TypeError, ValueError):
+        if found is None:
+            self._read.pop((namespace, service), None)
             return None
+        version = found["metadata"]["resourceVersion"]
+        known = self._read.get((namespace, service))
+        # Every settled pod is looked at in every round: decoding its list each time would hold up the loop.
+        if known is None or known[0] != version:
+            known = self._read[namespace, service] = version, _revision_in(found)
+        return known[1]
 
     async def _ask(self, session: aiohttp.ClientSession, service: str, pod: fleet.Pod) -> None:
         async with self._asking:
@@ -112,6 +122,13 @@ class AgentPoller:
             self._cluster.reports[pod.uid] = report
             self._cluster.mark_dirty((cluster.SERVICE, pod.namespace, service))
         self._asked[pod.uid] = _Asked(pod, self._clock.monotonic_s())
+
+
+def _revision_in(config_map: Mapping[str, Any]) -> str | None:
+    try:
+        return str(json.loads(config_map["data"][names.WANTED_MODELS_KEY])["revision"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.AgentReport | None:

@@ -25,6 +25,7 @@ CHILD_KINDS: Mapping[str, str] = {
     "ConfigMap": "v1",
     "Job": "batch/v1",
 }
+FIRST_RELIST_S = 15.0
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
 _OWNER_LABELS: Mapping[str, str] = {names.SERVICE_LABEL: SERVICE, names.JOB_LABEL: JOB}
 
@@ -96,6 +97,10 @@ class Cluster:
     def note_deleted(self, child: children.Child) -> None:
         """Hides a child that we have deleted."""
         self._children[child.kind].remember_deleted(child.uid)
+
+    def note_gone(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Forgets an object of our own kinds that the API server says does not exist."""
+        self._own[kind].store.remove(namespace, name, uid)
 
     def mark_dirty(self, key: Key) -> None:
         """Asks for work on one object."""
@@ -236,8 +241,11 @@ class Cluster:
             delay_s = min(informer.LONGEST_BACKOFF_S, delay_s * 2)
 
     async def _relist_for_ever(self) -> None:
+        # kopf lists a moment after we did, and nobody has told of what was deleted in between.
+        delay_s = min(FIRST_RELIST_S, self._options.resync_s)
         while True:
-            await asyncio.sleep(self._options.resync_s)
+            await asyncio.sleep(delay_s)
+            delay_s = self._options.resync_s
             for kind in self._own.values():
                 try:
                     await kind.relist(self._client)

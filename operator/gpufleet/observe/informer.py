@@ -12,6 +12,8 @@ from gpufleet.observe import store
 PAGE = 500
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 20.0
+SHORT_WATCH_S = 1.0
+"""A stream that the server ends sooner than this was no watch: the next one waits as after an error."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +52,9 @@ class Informer:
             try:
                 if not self._version:
                     await self._relist()
-                await self._follow()
-                continue
+                if await self._follow() >= SHORT_WATCH_S:
+                    self._backoff_s = FIRST_BACKOFF_S
+                    continue
             except kube.Gone:
                 _log.info("watch of %s is too old; listing again", self.kind)
                 self._version = ""
@@ -59,6 +62,9 @@ class Informer:
                 self._forget_all()
             except kube.ApiError as error:
                 _log.warning("watching %s: %s; again in %.1f s", self.kind, error, self._backoff_s)
+                if self._backoff_s >= LONGEST_BACKOFF_S:
+                    # It may be the version itself that fails, as one that is ahead of a restored etcd does.
+                    self._version = ""
             await asyncio.sleep(self._backoff_s)
             self._backoff_s = min(LONGEST_BACKOFF_S, self._backoff_s * 2)
 
@@ -80,8 +86,9 @@ class Informer:
         self._version = page["metadata"]["resourceVersion"]
         self.synced.set()
 
-    async def _follow(self) -> None:
-        """Takes events until the server ends the stream, which it does every few minutes."""
+    async def _follow(self) -> float:
+        """Takes events until the server ends the stream, as it does every few minutes; how long that was."""
+        started_s = self._clock.monotonic_s()
         query: dict[str, Any] = self._query | {"resourceVersion": self._version}
         async for event in self._client.watch(self._path, on_open=self._heard, **query):
             self._heard()
@@ -89,13 +96,14 @@ class Informer:
             if event["type"] in ("ADDED", "MODIFIED"):
                 self._target.put(event["object"])
             elif event["type"] == "DELETED":
-                self._target.remove(metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+                key = store.key_of(event["object"])
+                self._target.remove(*key, metadata["uid"], metadata["resourceVersion"])
             self._version = metadata["resourceVersion"]
-        self._heard()
+            self._backoff_s = FIRST_BACKOFF_S
+        return self._clock.monotonic_s() - started_s
 
     def _heard(self) -> None:
         self._sound_s = self._clock.monotonic_s()
-        self._backoff_s = FIRST_BACKOFF_S
 
     def _forget_all(self) -> None:
         """A kind that does not exist (yet) has no objects."""

@@ -60,7 +60,8 @@ class OwnKind(Generic[M]):
         """Takes one event of kopf's watch; type None is an item of its list."""
         self._sound_s = self._clock.monotonic_s()
         if event_type == "DELETED":
-            self.store.remove(*store.key_of(raw), raw["metadata"]["uid"])
+            metadata = raw["metadata"]
+            self.store.remove(*store.key_of(raw), metadata["uid"], metadata.get("resourceVersion", ""))
         else:
             self.store.put_own(self._type | raw)
 
@@ -105,7 +106,13 @@ class OwnKind(Generic[M]):
 
     async def relist(self, client: kube.Client) -> None:
         """Lists metadata: drops ghosts, and gets what has changed without an event."""
-        missed = await self._list(client, metadata_only=True)
+        try:
+            missed = await self._list(client, metadata_only=True)
+        except kube.NotFound:
+            # The kind was uninstalled, and all its objects with it.
+            self.store.replace_all(())
+            self._sound_s = self._clock.monotonic_s()
+            return
         if missed:
             _log.warning(
                 "the watch of %s had missed %d objects, such as %s", self.kind, len(missed), missed[0]

@@ -5,6 +5,7 @@ Own writes overlay what the watch has shown so far, or a fast pass would book th
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
@@ -12,6 +13,9 @@ from typing import Any, Generic, TypeVar
 Raw = dict[str, Any]
 Key = tuple[str, str]
 T = TypeVar("T")
+
+REMOVED_KEPT = 4096
+"""Removed objects that are remembered, against answers to writes that come later than the removal."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Store(Generic[T]):
         self._entries: dict[Key, Entry[T]] = {}
         self._groups: dict[Hashable, dict[Key, None]] = {}
         self._hidden: set[str] = set()
+        self._removed: collections.OrderedDict[str, str] = collections.OrderedDict()
         self._newer_than_list: set[str] = set()
         self.revision = 0
         """Grows with every change, so that what is computed from the store can be kept."""
@@ -57,8 +62,11 @@ class Store(Generic[T]):
     def put(self, raw: Raw) -> bool:
         """Takes a newer version; whether that changed anything that is held."""
         held = self._entries.get(key_of(raw))
-        version = raw["metadata"].get("resourceVersion", "")
-        self._newer_than_list.discard(raw["metadata"]["uid"])
+        uid, version = raw["metadata"]["uid"], raw["metadata"].get("resourceVersion", "")
+        self._newer_than_list.discard(uid)
+        removed_at = self._removed.get(uid)
+        if removed_at is not None and not is_newer(version, removed_at):
+            return False
         if held and not is_newer(version, held.resource_version):
             return False
         return self._replace(raw)
@@ -69,8 +77,16 @@ class Store(Generic[T]):
         self._newer_than_list.add(raw["metadata"]["uid"])
         return changed
 
-    def remove(self, namespace: str, name: str, uid: str) -> bool:
-        """Forgets the object if it is still that one, as the watch has confirmed; whether it was held."""
+    def remove(self, namespace: str, name: str, uid: str, version: str = "") -> bool:
+        """Forgets the object if it is still that one, as the watch has confirmed; whether it was held.
+
+        With the `version` of its end, what is older never brings it back: the answer to a write may arrive
+        after the watch has told of the deletion. An object that only left the selection may come back newer.
+        """
+        if version:
+            self._removed[uid] = version
+            if len(self._removed) > REMOVED_KEPT:
+                self._removed.popitem(last=False)
         self._hidden.discard(uid)
         self._newer_than_list.discard(uid)
         held = self._entries.get((namespace, name))
@@ -104,6 +120,7 @@ class Store(Generic[T]):
         if uid in self._newer_than_list:
             return self.put(raw)
         self._hidden.discard(uid)
+        self._removed.pop(uid, None)
         held = self._entries.get(key_of(raw))
         if held and (held.uid, held.resource_version) == (uid, raw["metadata"].get("resourceVersion", "")):
             return False

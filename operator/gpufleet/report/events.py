@@ -38,12 +38,13 @@ class EventWriter:
         }
         path = kube.path("v1", "Event", namespace, name)
         await self.client.apply(path, body, manager=names.FIELD_MANAGER, force=True)
+        self.seen.pop(name, None)
         self.seen[name] = (count + 1, now_s, first)
 
     def _forget(self, now_s: float) -> None:
-        old = [name for name, (_, last_s, _) in self.seen.items() if now_s - last_s > _FORGET_AFTER_S]
-        for name in old:
-            del self.seen[name]
+        """What was said last stands last, so that the old is found at the front."""
+        while self.seen and now_s - self.seen[oldest := next(iter(self.seen))][1] > _FORGET_AFTER_S:
+            del self.seen[oldest]
 
 
 def event_name(raw: Mapping[str, Any], event: decision.Event) -> str:

@@ -88,12 +88,15 @@ class StatusWriter:
             manager=names.FIELD_MANAGER,
             force=True,
         )
-        self.written_s[uid] = self.clock.monotonic_s()
+        self._remember(uid, self.clock.monotonic_s())
         return written, 0.0
 
-    def forget(self, uid: str) -> None:
-        """Drops what is remembered of an object that is gone."""
+    def _remember(self, uid: str, now_s: float) -> None:
+        """Keeps the times in order, so that those which defer nothing any more are the first to drop."""
         self.written_s.pop(uid, None)
+        self.written_s[uid] = now_s
+        while now_s - self.written_s[oldest := next(iter(self.written_s))] > COUNTS_EVERY_S:
+            del self.written_s[oldest]
 
 
 def _build_body(raw: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ _UNNEEDED = (
     "var/lib/apt/lists",
     "var/log",
 )
-_UNNEEDED_IN_WHEELS = ("__pycache__", "tests")
+# pip's launchers name this machine's Python, and the records hold the launchers' hashes.
+_UNNEEDED_IN_WHEELS = ("bin", "*.dist-info/RECORD", "**/__pycache__", "**/tests")
 # Layers have no times, so the bytecode that Debian and pip leave would count as older than its source, and
 # who may not write there would compile all of it at every start.
 _COMPILE = ("python3", "-m", "compileall", "-qq", "-f", "--invalidation-mode", "unchecked-hash")
@@ -67,8 +68,7 @@ def bootstrap(
     program = debian.ensure(["debootstrap"], reporter)["debootstrap"]
     run([program, "--variant=minbase", f"--include={','.join(packages)}", SUITE, root], step)
     for name in _UNNEEDED:
-        unneeded = root / name
-        shutil.rmtree(unneeded) if unneeded.is_dir() else unneeded.unlink(missing_ok=True)
+        _remove(root / name)
     (root / "tmp").chmod(0o1777)
     compile_bytecode(root, _STANDARD_LIBRARY)
 
@@ -93,9 +93,21 @@ def install_wheels(lock: pathlib.Path, target: pathlib.Path) -> None:
     pip += [f"--abi={abi}" for abi in ("cp311", "abi3", "none")]
     pip += [f"--platform={tag}" for tag in build_platform_tags(platform.machine())]
     run([*pip, "--only-binary=:all:", "--require-hashes", "-r", lock, "--target", target])
-    for name in _UNNEEDED_IN_WHEELS:
-        for folder in [path for path in target.rglob(name) if path.is_dir()]:
-            shutil.rmtree(folder)
+    trim_wheels(target)
+
+
+def trim_wheels(site_packages: pathlib.Path) -> None:
+    """Removes what no program needs, or what differs between the machines that install."""
+    for pattern in _UNNEEDED_IN_WHEELS:
+        for path in list(site_packages.glob(pattern)):
+            _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def build_platform_tags(machine: str) -> list[str]:

@@ -57,13 +57,21 @@ def run_once(
             for manifest in scenario.manifests(namespace):
                 cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(manifest))
             if when:
-                process.wait_for("the kill", lambda: not operator.is_running, 60)
+                process.wait_for("the kill", lambda: _struck(operator, scenario, cluster, namespace), 60)
                 operator.start()
             end = scenarios.play(scenario, cluster, namespace)
         finally:
             operator.terminate()
             cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     return journalled.journal, end
+
+
+def _struck(
+    operator: process.Operator, scenario: scenarios.Scenario, cluster: Cluster, namespace: str
+) -> bool:
+    """Whether the operator is dead; until then the flow goes on, or later writes would never come."""
+    scenario.drive(cluster, namespace)
+    return not operator.is_running
 
 
 @pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda scenario: scenario.name)

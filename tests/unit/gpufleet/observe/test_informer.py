@@ -17,7 +17,7 @@ from tests.unit.gpufleet.observe import fakes
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer, "FIRST_BACKOFF_S", 0.001)
-    monkeypatch.setattr(informer, "LONGEST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(informer, "LONGEST_BACKOFF_S", 0.008)
 
 
 def build(client: fakes.ScriptedClient, time_source: fakes.ManualClock | None = None) -> informer.Informer:
@@ -125,6 +125,32 @@ async def test_failures_are_waited_out_without_a_new_list(failure: Exception) ->
         await fakes.settle(lambda: client.versions_watched() == ["5", "9", "10"])
         assert target.sorted_keys() == [("team", "a"), ("team", "b")]
     assert [verb for verb, _ in client.asked].count("list") == 2
+
+
+async def test_a_watch_that_keeps_failing_is_begun_anew_from_a_list() -> None:
+    failure = kube.Unavailable(504, "Too large resource version: 90, current: 7")
+    client = fakes.ScriptedClient(
+        [fakes.build_list(version=90), fakes.build_list(fakes.build_raw("a"), version=7)], [[failure]] * 4
+    )
+    async with running(build(client)) as target:
+        await fakes.settle(lambda: client.versions_watched() == ["90"] * 4 + ["7"])
+        assert target.sorted_keys() == [("team", "a")]
+
+
+async def test_streams_that_end_at_once_are_spaced_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept_s: list[float] = []
+
+    async def note_sleep(delay_s: float, _sleep: Any = asyncio.sleep) -> None:
+        slept_s.append(delay_s)
+        await _sleep(0)
+
+    monkeypatch.setattr(informer.asyncio, "sleep", note_sleep)
+    client = fakes.ScriptedClient([fakes.build_list(version=5)], [[]] * 5)
+    async with running(build(client)):
+        async with asyncio.timeout(5):
+            while len(client.versions_watched()) < 6:
+                await asyncio.tasks.sleep(0)
+    assert [delay_s for delay_s in slept_s if delay_s] == [0.001, 0.002, 0.004, 0.008, 0.008]
 
 
 async def test_a_kind_that_does_not_exist_is_empty_until_it_does() -> None:

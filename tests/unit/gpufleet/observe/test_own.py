@@ -7,6 +7,7 @@ from typing import Any
 import pydantic
 import pytest
 
+from gpufleet import kube
 from gpufleet.api import gpu_pool
 from gpufleet.observe import own
 from tests.unit.gpufleet.observe import fakes
@@ -127,3 +128,12 @@ async def test_an_empty_list_may_come_as_null(is_first: bool) -> None:
     client = fakes.ScriptedClient([{"metadata": {"resourceVersion": "9"}, "items": None}])
     await (kind.sync if is_first else kind.relist)(client)  # type: ignore[arg-type]
     assert names(kind) == []
+
+
+async def test_a_kind_that_was_uninstalled_has_no_objects() -> None:
+    heard: list[own.Key] = []
+    kind = build(heard)
+    kind.note_event("ADDED", pool("a"))
+    await kind.relist(fakes.ScriptedClient([kube.NotFound(404, "no such kind")]))  # type: ignore[arg-type]
+    assert names(kind) == []
+    assert heard == [("GPUPool", "", "a")] * 2

@@ -81,6 +81,37 @@ def test_remove_spares_a_successor_of_the_same_name() -> None:
     assert target.get("team", "a") is not None
 
 
+@pytest.mark.parametrize(
+    ("version", "is_back"),
+    [
+        pytest.param(4, False, id="a write from before the end"),
+        pytest.param(6, False, id="the end itself"),
+        pytest.param(9, True, id="it had only left the selection"),
+    ],
+)
+def test_a_late_answer_does_not_bring_an_object_back(version: int, is_back: bool) -> None:
+    held = build_store()
+    held.put(fakes.build_raw("a", 3))
+    held.remove("team", "a", "uid-a", "6")
+    held.put_own(fakes.build_raw("a", version))
+    assert (held.get("team", "a") is not None) is is_back
+
+
+def test_a_list_brings_back_what_was_removed_later_than_its_version() -> None:
+    held = build_store()
+    held.remove("team", "a", "uid-a", "500")
+    held.replace_all([fakes.build_raw("a", 300)])
+    assert held.put(fakes.build_raw("a", 310, labels={"restored": "yes"}))
+
+
+def test_removals_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "REMOVED_KEPT", 2)
+    held = build_store()
+    for name in ("a", "b", "c"):
+        held.remove("team", name, f"uid-{name}", "6")
+    assert [held.put(fakes.build_raw(name, 5)) for name in ("a", "b", "c")] == [True, False, False]
+
+
 def test_a_deleted_object_is_hidden_from_late_events() -> None:
     target = build_store()
     target.put(fakes.build_raw("a", 1, owners=["x"]))

@@ -1,0 +1,83 @@
+"""One pass over the fleet: assignments are written once, and one that cannot be holds up no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpufleet import cycle, kube, runtime, settings
+from gpufleet.api import meta
+from gpufleet.observe import cluster
+from gpufleet.state import names
+from tests import builders_api
+from tests.unit.gpufleet import memory
+from tests.unit.gpufleet.observe import fakes
+
+
+class Case:
+    """Two services that have no assignment yet."""
+
+    def __init__(self) -> None:
+        self.client = memory.MemoryClient()
+        options = settings.Settings()
+        self.cluster = cluster.Cluster(self.client, options, fakes.ManualClock())  # type: ignore[arg-type]
+        self.runtime = runtime.Runtime(self.client, self.cluster, options, fakes.ManualClock())  # type: ignore[arg-type]
+        for name in ("a", "b"):
+            raw = builders_api.make_service(name, "team")
+            raw["metadata"] |= {"uid": f"uid-{name}", "generation": 1}
+            self.cluster.note_event("TritonService", "ADDED", self.client.add(raw))
+
+    async def run(self) -> list[str]:
+        self.client.journal.clear()
+        await cycle.run_once(self.runtime)
+        return self.client.written()
+
+    def assignment(self, name: str) -> Any:
+        path = kube.path(meta.API_VERSION, "TritonService", "team", name)
+        return self.client.objects[path].get("status", {}).get("assignment")
+
+
+def status_of(name: str) -> str:
+    return kube.path(meta.API_VERSION, "TritonService", "team", name, "status")
+
+
+async def test_every_object_is_assigned_once_under_the_cycles_own_name() -> None:
+    case = Case()
+    assert await case.run() == ["apply a/status", "apply b/status"]
+    assert case.client.managers == [(names.CYCLE_FIELD_MANAGER, True)] * 2
+    assert case.assignment("a")["replicas"] == 1
+    assert await case.run() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(kube.Refused(422, "no such field"), id="refused"),
+        pytest.param(kube.Conflict(409, "another uid"), id="another object by now"),
+    ],
+)
+async def test_one_that_cannot_be_written_holds_up_no_other(error: kube.ApiError) -> None:
+    case = Case()
+    case.client.failing[status_of("a")] = error
+    assert await case.run() == ["apply a/status", "apply b/status"]
+    assert case.assignment("b") is not None
+    case.client.failing.clear()
+    assert await case.run() == ["apply a/status"]
+
+
+async def test_an_object_that_is_no_more_holds_nothing_in_the_next_pass() -> None:
+    case = Case()
+    case.client.failing[status_of("a")] = kube.NotFound(404, "gone")
+    await case.run()
+    assert await case.run() == []
+    assert [name for _, _, name in case.cluster.keys()] == ["b"]  # noqa: SIM118
+
+
+async def test_an_outage_ends_the_pass() -> None:
+    case = Case()
+    case.client.failing[status_of("a")] = kube.Unavailable(503, "starting")
+    with pytest.raises(kube.Unavailable):
+        await case.run()
+    case.client.failing.clear()
+    assert await case.run() == ["apply a/status", "apply b/status"]
