@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import ipaddress
@@ -12,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from gpufleet_sandbox import locks
 
 _VALIDITY = datetime.timedelta(days=365)
 # Clocks of laptops jump; a certificate from the future would be refused.
@@ -27,13 +30,17 @@ class Pair:
 
 
 class Authority:
-    """Signs certificates into one directory; what is there already is used again."""
+    """Signs certificates into one directory; what is there already is used again.
+
+    Threads and processes may ask for the same pair at once: one makes it, all get it.
+    """
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
         self._pair = Pair(directory / "ca.crt", directory / "ca.key")
-        if not self._pair.certificate.exists():
-            self._create()
+        with self._locked():
+            if not self._pair.certificate.exists():
+                self._create()
         self._key = _load_key(self._pair.key)
         self._certificate = x509.load_pem_x509_certificate(self._pair.certificate.read_bytes())
 
@@ -59,13 +66,17 @@ class Authority:
     def issue_signing_key(self, name: str) -> Pair:
         """A key pair without a certificate, for service account tokens; `certificate` is the public key."""
         pair = Pair(self.directory / f"{name}.pub", self.directory / f"{name}.key")
-        if not pair.certificate.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            public = key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            _write(pair, public, key)
+        with self._locked():
+            if not pair.certificate.exists():
+                key = ec.generate_private_key(ec.SECP256R1())
+                public = key.public_key().public_bytes(
+                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+                _write(pair, public, key)
         return pair
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locks.hold(self.directory / ".lock")
 
     def _create(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -80,8 +91,12 @@ class Authority:
 
     def _issue(self, name: str, subject: x509.Name, usage: x509.ObjectIdentifier, hosts: list[str]) -> Pair:
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
-        if pair.certificate.exists():
-            return pair
+        with self._locked():
+            if not pair.certificate.exists():
+                self._sign(pair, subject, usage, hosts)
+        return pair
+
+    def _sign(self, pair: Pair, subject: x509.Name, usage: x509.ObjectIdentifier, hosts: list[str]) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, self._certificate.subject, key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -94,7 +109,6 @@ class Authority:
             builder = builder.add_extension(names, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         _write(pair, certificate.public_bytes(serialization.Encoding.PEM), key)
-        return pair
 
 
 def build_subject(user: str, groups: Sequence[str]) -> x509.Name:

@@ -95,8 +95,7 @@ class ControlPlane:
             "kubernetes.default.svc",
             "kubernetes.default.svc.cluster.local",
         ]
-        first_service_ip = sandbox.dns_ip.rpartition(".")[0] + ".1"
-        hosts = [*names, "localhost", state.LOOPBACK, self.record.address, first_service_ip]
+        hosts = [*names, "localhost", state.LOOPBACK, self.record.address, sandbox.kubernetes_ip]
         authority.issue_serving("kube-apiserver", "kube-apiserver", hosts)
         for name in ("kube-controller-manager", "kube-scheduler"):
             authority.issue_serving(f"{name}-serving", name, ["localhost", state.LOOPBACK])

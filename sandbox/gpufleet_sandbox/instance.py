@@ -54,6 +54,11 @@ class Instance:
         return f"10.{64 + self.index}.0.0/16"
 
     @property
+    def kubernetes_ip(self) -> str:
+        """The API server's Service: the first address of the range, as Kubernetes has it."""
+        return f"10.{64 + self.index}.0.1"
+
+    @property
     def dns_ip(self) -> str:
         return f"10.{64 + self.index}.0.10"
 

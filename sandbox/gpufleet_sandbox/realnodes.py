@@ -25,12 +25,13 @@ def ensure_images(names: Sequence[str], reporter: progress.Reporter) -> list[pat
 
 
 def up(record: state.Record, archives: Sequence[pathlib.Path], reporter: progress.Reporter) -> None:
-    """Returns when every node is Ready and what the cluster itself runs is applied."""
+    """Returns when every node is Ready, reaches Services, and what the cluster itself runs is applied."""
     nodes = [open_node(record, number + 1, archives) for number in range(record.nodes)]
-    with reporter.step(f"{record.nodes} nodes"):
-        with concurrent.futures.ThreadPoolExecutor(len(nodes)) as pool:
-            list(pool.map(lambda node: node.up(), nodes))
+    everywhere = concurrent.futures.ThreadPoolExecutor(len(nodes))
+    with reporter.step(f"{record.nodes} nodes"), everywhere as pool:
+        list(pool.map(lambda node: node.up(), nodes))
         kwok.wait_ready(record.instance.kubeconfig, {node.name for node in nodes}, _READY_TIMEOUT_S)
+        list(pool.map(lambda node: node.wait_for_services(), nodes))
     with reporter.step("cluster DNS and volumes"):
         apply(record, yaml.safe_dump_all(addons.manifests(record.instance)))
 

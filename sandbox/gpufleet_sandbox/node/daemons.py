@@ -6,14 +6,17 @@ import json
 import os
 import pathlib
 import shutil
+import sys
+import time
 from collections.abc import Mapping
 
 from gpufleet_sandbox import certs, kubeconfig, processes
-from gpufleet_sandbox.node import config, layout, namespaces, template
+from gpufleet_sandbox.node import commands, config, layout, namespaces, template
 
 CONTAINERD = "containerd"
 KUBELET = "kubelet"
 KUBE_PROXY = "kube-proxy"
+_POLL_S = 0.1
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -49,6 +52,23 @@ def start_kubelet(
 def start_kube_proxy(node: layout.NodeLayout, binaries: Mapping[str, pathlib.Path]) -> None:
     argv = [str(binaries[KUBE_PROXY]), f"--config={node.directory / 'kube-proxy.json'}"]
     _start(node, KUBE_PROXY, argv, binaries)
+
+
+def wait_for_services(node: layout.NodeLayout, timeout_s: float = 30.0) -> None:
+    """Returns when the node reaches the API server's Service. Raises processes.StartError.
+
+    kube-proxy calls itself healthy before it has seen a single Service, so a connection is the proof.
+    """
+    script = "import socket, sys; socket.create_connection((sys.argv[1], 443), timeout=1.0)"
+    attempt = [*namespaces.enter(node), sys.executable, "-I", "-c", script, node.instance.kubernetes_ip]
+    deadline = time.monotonic() + timeout_s
+    while commands.attempt(attempt).returncode != 0:
+        if time.monotonic() > deadline:
+            end = processes.tail(processes.log_path(KUBE_PROXY, node.directory), 15)
+            raise processes.StartError(
+                f"{node.name} reached no Service within {timeout_s:.0f} s; the end of kube-proxy's log:\n{end}"
+            )
+        time.sleep(_POLL_S)
 
 
 def build_kubelet_arguments(node: layout.NodeLayout, labels: Mapping[str, str]) -> list[str]:

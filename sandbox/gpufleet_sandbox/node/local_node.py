@@ -60,6 +60,10 @@ class LocalNode:
         daemons.start_kubelet(self.layout, self.binaries, self.labels)
         daemons.start_kube_proxy(self.layout, self.binaries)
 
+    def wait_for_services(self) -> None:
+        """Returns when the node reaches Services. Raises StartError with the end of kube-proxy's log."""
+        daemons.wait_for_services(self.layout)
+
     def down(self) -> None:
         """Removes the node whole, also one that is half built or half removed."""
         teardown.remove(self.layout)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import ipaddress
 import ssl
 import stat
+import threading
 
 import pytest
 import yaml
@@ -75,6 +77,25 @@ def test_pairs_are_made_once(authority, tmp_path):
     first = authority.issue_client("admin", "admin").certificate.read_bytes()
 
     assert certs.Authority(tmp_path / "pki").issue_client("admin", "admin").certificate.read_bytes() == first
+
+
+def test_a_pair_asked_for_by_many_at_once_is_one_pair(tmp_path):
+    """Mixed halves of two pairs would be a certificate without its key."""
+    start = threading.Barrier(8)
+
+    def issue(_):
+        start.wait()
+        return certs.Authority(tmp_path / "pki").issue_client("proxy", "proxy")
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        pairs = set(pool.map(issue, range(8)))
+
+    assert len(pairs) == 1
+    (pair,) = pairs
+    context = ssl.create_default_context()
+    context.load_cert_chain(pair.certificate, pair.key)
+    authority = certs.Authority(tmp_path / "pki")
+    read(pair).verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate.read_bytes()))
 
 
 def test_half_written_pair_is_made_again(authority, tmp_path):
