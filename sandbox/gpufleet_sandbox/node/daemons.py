@@ -66,7 +66,7 @@ def wait_for_services(node: layout.NodeLayout, timeout_s: float = 30.0) -> None:
         if time.monotonic() > deadline:
             end = processes.tail(processes.log_path(KUBE_PROXY, node.directory), 15)
             raise processes.StartError(
-                f"{node.name} reached no Service within {timeout_s:.0f} s; the end of kube-proxy's log:\n{end}"
+                f"{node.name} reached no Service in {timeout_s:.0f} s; the end of kube-proxy's log:\n{end}"
             )
         time.sleep(_POLL_S)
 
