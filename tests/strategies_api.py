@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gpufleet.api import meta, pod, rules, schema, training_job
+from gpufleet.api.triton import model as triton_model
 
 Wire = dict[str, Any]
 
@@ -113,6 +114,9 @@ def _keep_one(members: Wire, names: tuple[str, ...]) -> None:
 
 
 def _keep_batches(model: Wire) -> None:
+    _keep_one(model, ("batching", "sequenceBatching", "ensemble"))
+    _keep_one(model, (*triton_model.BACKEND_BLOCKS, "ensemble"))
+    _keep_one(model.get("sequenceBatching", {}), ("direct", "oldest"))
     for tensor in [*model.get("inputs", []), *model.get("outputs", [])]:
         tensor["dims"] = [size or -1 for size in tensor["dims"]]
     if "batching" in model:

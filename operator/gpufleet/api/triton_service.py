@@ -9,142 +9,12 @@ import pydantic
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules
 from gpufleet.api import model_repository as repositories
+from gpufleet.api.triton import model
 
 KIND = "TritonService"
 PLURAL = "tritonservices"
 
 ModelRepository = repositories.ModelRepository
-
-DataType = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP16", "FP32", "FP64", "STRING", "BF16",
-]  # fmt: skip
-
-
-class Tensor(meta.Schema):
-    """One input or output of a model; the batch dimension is not part of dims."""
-
-    name: Annotated[str, pydantic.Field(min_length=1, max_length=256, description="Name of the tensor.")]
-    data_type: Annotated[DataType, pydantic.Field(description="Triton data type.")]
-    dims: Annotated[
-        list[Annotated[int, pydantic.Field(ge=-1, le=2**31 - 1)]],
-        pydantic.Field(
-            min_length=1,
-            max_length=16,
-            description="Shape; -1 is a variable dimension.",
-            json_schema_extra=rules.validated(
-                rules.Rule(
-                    rule="self.all(d, d != 0)",
-                    message="dims may not hold 0: give the size, or -1 for a variable dimension",
-                )
-            ),
-        ),
-    ]
-
-
-Tensors = Annotated[list[Tensor], pydantic.Field(max_length=64, json_schema_extra=rules.list_map("name"))]
-
-
-class Batching(meta.Schema):
-    """Triton's dynamic batcher."""
-
-    mode: Annotated[
-        Literal["Static", "Disabled"],
-        pydantic.Field(description="Static uses the values given here; Disabled turns the batcher off."),
-    ] = "Static"
-    max_queue_delay_microseconds: Annotated[
-        int | None,
-        pydantic.Field(ge=0, le=60_000_000, description="How long a request may wait for others; unset: 0."),
-    ] = None
-    preferred_batch_sizes: Annotated[
-        list[Annotated[int, pydantic.Field(ge=1, le=65536)]],
-        pydantic.Field(max_length=32, description="Batch sizes to form at once, each at most maxBatchSize."),
-    ] = pydantic.Field(default_factory=list)
-
-
-class InstanceGroup(meta.Schema):
-    """How many copies of the model run in one server, and on what."""
-
-    kind: Annotated[
-        Literal["Auto", "GPU", "CPU", "Model"],
-        pydantic.Field(description="What they run on; Auto: a GPU where the pod has one; Model: as it says."),
-    ] = "Auto"
-    count: Annotated[int, pydantic.Field(ge=1, le=64, description="Copies, per GPU where kind is GPU.")] = 1
-
-
-class Parameter(meta.Schema):
-    """A string parameter that the backend reads."""
-
-    name: Annotated[str, pydantic.Field(min_length=1, max_length=256, description="Name of the parameter.")]
-    value: Annotated[str, pydantic.Field(max_length=4096, description="Its value.")]
-
-
-_MAX_BATCH = "(has(self.maxBatchSize) ? self.maxBatchSize : 0)"
-
-BATCHER_NEEDS_BATCHES = rules.Rule(
-    rule="!has(self.batching) || (has(self.batching.mode) && self.batching.mode == 'Disabled') "
-    f"|| {_MAX_BATCH} >= 1",
-    message="batching needs maxBatchSize of at least 1: set it, or set batching.mode to Disabled",
-    says="'model ' + self.name + ': batching needs maxBatchSize of at least 1, and it is 0: set it, "
-    "or set batching.mode to Disabled'",
-    at=".batching",
-)
-PREFERRED_SIZES_FIT = rules.Rule(
-    rule="!has(self.batching) || !has(self.batching.preferredBatchSizes) "
-    f"|| self.batching.preferredBatchSizes.all(n, n <= {_MAX_BATCH})",
-    message="preferredBatchSizes may not exceed maxBatchSize: remove the larger sizes or raise maxBatchSize",
-    says="'model %s: preferredBatchSizes %s exceed maxBatchSize %d: remove them or raise maxBatchSize'"
-    f".format([self.name, self.batching.preferredBatchSizes.filter(n, n > {_MAX_BATCH}), {_MAX_BATCH}])",
-    at=".batching.preferredBatchSizes",
-)
-
-
-class Model(meta.Schema):
-    """One model of the repository and how Triton runs it."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules.validated(BATCHER_NEEDS_BATCHES, PREFERRED_SIZES_FIT)
-    )
-
-    name: Annotated[
-        str,
-        pydantic.Field(
-            min_length=1,
-            max_length=128,
-            pattern=r"^[A-Za-z0-9_][-A-Za-z0-9_.]*$",
-            description="Name of the model, which is its folder in the repository.",
-        ),
-    ]
-    backend: Annotated[
-        str | None,
-        pydantic.Field(max_length=64, pattern=r"^[a-z0-9_]+$", description="Unset: as config.pbtxt says."),
-    ] = None
-    max_batch_size: Annotated[
-        int, pydantic.Field(ge=0, le=65536, description="0: the model takes no batch dimension.")
-    ] = 0
-    inputs: Annotated[Tensors, pydantic.Field(description="Inputs; empty: as the backend finds them.")] = (
-        pydantic.Field(default_factory=list)
-    )
-    outputs: Annotated[Tensors, pydantic.Field(description="Outputs; empty: as the backend finds them.")] = (
-        pydantic.Field(default_factory=list)
-    )
-    batching: Annotated[
-        Batching | None, pydantic.Field(description="Triton's dynamic batcher; unset: off.")
-    ] = None
-    instance_groups: Annotated[
-        list[InstanceGroup],
-        pydantic.Field(
-            max_length=8, description="Copies of the model in one server; empty: Triton's choice."
-        ),
-    ] = pydantic.Field(default_factory=list)
-    parameters: Annotated[
-        list[Parameter],
-        pydantic.Field(
-            max_length=64,
-            description="String parameters that the backend reads.",
-            json_schema_extra=rules.list_map("name"),
-        ),
-    ] = pydantic.Field(default_factory=list)
 
 
 class ServerTemplate(meta.Schema):
@@ -172,7 +42,7 @@ class TritonServiceSpec(meta.Schema):
         pydantic.Field(description="Where the models' files are: exactly one of the members."),
     ]
     models: Annotated[
-        list[Model],
+        list[model.Model],
         pydantic.Field(
             min_length=1,
             max_length=64,

@@ -6,11 +6,15 @@ do not pay for the operator's libraries.
 
 from __future__ import annotations
 
+import importlib
 from importlib import metadata
 
 import click
 
 import gpufleet
+
+_GROUPS = {"triton": "gpufleet.cli.triton"}
+"""Groups of commands with a module of their own, which has them under the same name."""
 
 
 class Commands(click.Group):
@@ -20,11 +24,14 @@ class Commands(click.Group):
         return {entry.name: entry for entry in metadata.entry_points(group="gpufleet.commands")}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._added()})
+        return sorted({*super().list_commands(ctx), *_GROUPS, *self._added()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if command := super().get_command(ctx, cmd_name):
             return command
+        if module := _GROUPS.get(cmd_name):
+            group: click.Command = getattr(importlib.import_module(module), cmd_name)
+            return group
         entry = self._added().get(cmd_name)
         loaded: click.Command | None = entry.load() if entry else None
         return loaded

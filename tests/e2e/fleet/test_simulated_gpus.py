@@ -9,7 +9,8 @@ from gpufleet_sandbox import kubectl
 from tests.e2e.fleet import manifests
 
 TIMEOUT = "--timeout=240s"
-SLEEP = "import time; time.sleep(300)"
+# The first process of a container has no default handlers: without one SIGTERM would be ignored.
+SLEEP = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); time.sleep(300)"
 SLICE = {"migProfile": "1g.10gb"}
 
 
@@ -50,6 +51,7 @@ def simgpu_pod(fleet: kubectl.Kubectl, node: str) -> str:
 def test_a_busy_gpu_is_not_repartitioned(fleet: kubectl.Kubectl, namespace: str) -> None:
     pod = hold(fleet, namespace, "busy")
     node = pod["spec"]["nodeName"]
+    kubectl.wait_until("pods of earlier tests to leave", lambda: find_others(fleet, pod) == [], timeout_s=120)
     fleet.run("label", "node", node, "nvidia.com/mig.config=all-disabled", "--overwrite")
     try:
         kubectl.wait_until("the refusal", lambda: mig_state(fleet, node) == "failed", timeout_s=90)
@@ -59,6 +61,13 @@ def test_a_busy_gpu_is_not_repartitioned(fleet: kubectl.Kubectl, namespace: str)
         fleet.run("wait", "-n", namespace, f"pod/{pod['metadata']['name']}", "--for=delete", TIMEOUT)
         fleet.run("label", "node", node, "nvidia.com/mig.config=demo", "--overwrite")
         kubectl.wait_until("slices again", lambda: mig_state(fleet, node) == "success", timeout_s=90)
+
+
+def find_others(fleet: kubectl.Kubectl, ours: dict[str, Any]) -> list[str]:
+    """Pods of other tests on our pod's node, which may hold slices of the same GPU."""
+    listed = fleet.get("pods", "-A", f"--field-selector=spec.nodeName={ours['spec']['nodeName']}")["items"]
+    theirs = [pod["metadata"] for pod in listed if pod["metadata"]["namespace"].startswith("t-")]
+    return [one["name"] for one in theirs if one["namespace"] != ours["metadata"]["namespace"]]
 
 
 def mig_state(fleet: kubectl.Kubectl, node: str) -> str:

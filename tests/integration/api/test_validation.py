@@ -58,6 +58,13 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
         pytest.param(service(**model(maxBatchSize=8, batching={})), id="batching-by-default"),
         pytest.param(service(**model(batching={"mode": "Disabled"})), id="batching-disabled-without-batches"),
         pytest.param(
+            service(**model(batching={"defaultQueuePolicy": {"maxQueueSize": 8}})),
+            id="a-queue-without-batches",
+        ),
+        pytest.param(
+            service(**model(backend=None, onnxruntime={"intraOpThreadCount": 2})), id="a-backends-parameters"
+        ),
+        pytest.param(
             service(**model(maxBatchSize=8, batching={"preferredBatchSizes": [4, 8]})), id="preferred-sizes"
         ),
         pytest.param(service(accelerator={}), id="any-accelerator"),
@@ -168,6 +175,17 @@ RULES = [
         id="batching-without-batches",
     ),
     pytest.param(service(**model(batching={})), "set batching.mode to Disabled", id="batching-by-default"),
+    pytest.param(
+        service(**model(maxBatchSize=8, batching={}, sequenceBatching={})),
+        "at most one of batching, sequenceBatching, ensemble",
+        id="two-schedulers",
+    ),
+    pytest.param(
+        service(**model(python={}, vllm={})), "at most one of python, onnxruntime", id="two-backends"
+    ),
+    pytest.param(
+        service(**model(defaultModelFilename="../model.py")), "defaultModelFilename", id="a-file-elsewhere"
+    ),
     pytest.param(
         service(**model(maxBatchSize=4, batching={"preferredBatchSizes": [8]})),
         "model m: preferredBatchSizes [8] exceed maxBatchSize 4",

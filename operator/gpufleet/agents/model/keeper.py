@@ -22,7 +22,7 @@ class Repository(Protocol):
 
     async def loaded(self) -> frozenset[str]: ...
 
-    async def load(self, name: str, config: str) -> None: ...
+    async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None: ...
 
     async def unload(self, name: str) -> None: ...
 
@@ -108,7 +108,7 @@ class Keeper:
         _LOG.info("loading", extra={"model": model.name})
         started_s = self.clock.monotonic_s()
         try:
-            await self.server.load(model.name, model.config)
+            await self.server.load(model.name, model.config, is_ensemble=bool(model.after))
         except server.ServerDownError:
             return
         except server.LoadError as error:

@@ -9,6 +9,8 @@ from tritonclient.utils import InferenceServerException
 
 # gRPC doubles the wait for a server that is not up yet, to two minutes; ours is on the same machine.
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 1000)]
+# An ensemble has no folder in the repository, and Triton asks for a version: a file given along makes one.
+_ENSEMBLE_FILES = {"file:1/ensemble": b""}
 _INDEX_TIMEOUT_S = 5.0
 _UNLOAD_TIMEOUT_S = 60.0
 
@@ -49,11 +51,15 @@ class Server:
             raise _read_error(error) from error
         return frozenset(one["name"] for one in index.get("models", ()) if one.get("state") == "READY")
 
-    async def load(self, name: str, config: str) -> None:
+    async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
         """Returns when the model is loaded and warm. Raises LoadError."""
         try:
             await self._client.load_model(
-                name, headers=self._headers, config=config or None, client_timeout=self.load_timeout_s
+                name,
+                headers=self._headers,
+                config=config or None,
+                files=_ENSEMBLE_FILES if is_ensemble else None,
+                client_timeout=self.load_timeout_s,
             )
         except InferenceServerException as error:
             if _is_down(error):

@@ -16,10 +16,14 @@ LAST_RETRY_S = 60.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WantedModel:
-    """One model; `config` is the load request's configuration as JSON, empty for the repository's own."""
+    """One model; `config` is the load request's configuration as JSON, empty for the repository's own.
+
+    `after` are the models that it is made of: an ensemble cannot be loaded before them.
+    """
 
     name: str
     config: str = ""
+    after: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,15 +38,14 @@ def parse(text: str) -> Wanted:
     """Reads the file's text. Raises ValueError where it is not such a list."""
     try:
         document: Mapping[str, Any] = json.loads(text)
-        models = tuple(
-            WantedModel(
-                str(one["name"]), json.dumps(one["config"], sort_keys=True) if one.get("config") else ""
-            )
-            for one in document["models"]
-        )
-        return Wanted(str(document["revision"]), models)
+        return Wanted(str(document["revision"]), tuple(_parse_one(one) for one in document["models"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a list of models: {error!r}") from error
+
+
+def _parse_one(one: Mapping[str, Any]) -> WantedModel:
+    config = json.dumps(one["config"], sort_keys=True) if one.get("config") else ""
+    return WantedModel(str(one["name"]), config, tuple(str(name) for name in one.get("after", ())))
 
 
 def fingerprint(model: WantedModel, files: str) -> str:
@@ -97,29 +100,50 @@ def plan(
     due = (
         one
         for one in wanted.models
-        if one.name not in busy and entries.get(one.name, Entry()).is_due(marks[one.name], now_s)
+        if one.name not in busy
+        and entries.get(one.name, Entry()).is_due(marks[one.name], now_s)
+        and all(_is_tried(part, entries, marks) for part in one.after)
+        and not find_missing(one, entries, marks)
     )
     return Plan(tuple(sorted(set(running) - names - set(busy))), tuple(due))
+
+
+def _is_tried(name: str, entries: Mapping[str, Entry], marks: Mapping[str, str]) -> bool:
+    """Whether the model was loaded, or refused, as it is wanted now."""
+    entry = entries.get(name, Entry())
+    return marks.get(name) in (entry.loaded, entry.failed)
+
+
+def find_missing(one: WantedModel, entries: Mapping[str, Entry], marks: Mapping[str, str]) -> str:
+    """The first model that `one` is made of and that could not be loaded; empty where there is none."""
+    failed = (part for part in one.after if _is_tried(part, entries, marks) and not entries[part].loaded)
+    return next(failed, "")
 
 
 def report(
     wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str]
 ) -> list[state_models.ModelReport]:
     """Each wanted model; `marks` has its present fingerprint."""
-    return [_report_one(one.name, entries.get(one.name, Entry()), marks[one.name]) for one in wanted.models]
+    return [_report_one(one, entries, marks) for one in wanted.models]
 
 
-def _report_one(name: str, entry: Entry, mark: str) -> state_models.ModelReport:
+def _report_one(
+    one: WantedModel, entries: Mapping[str, Entry], marks: Mapping[str, str]
+) -> state_models.ModelReport:
     """A copy from before goes on answering while the next one loads."""
-    if entry.failed == mark:
-        return state_models.ModelReport(name, "Failed", entry.message)
-    return state_models.ModelReport(name, "Ready" if entry.loaded else "Loading")
+    entry = entries.get(one.name, Entry())
+    if entry.failed == marks[one.name]:
+        return state_models.ModelReport(one.name, "Failed", entry.message)
+    if missing := find_missing(one, entries, marks):
+        return state_models.ModelReport(one.name, "Failed", f"its model {missing} is not loaded")
+    return state_models.ModelReport(one.name, "Ready" if entry.loaded else "Loading")
 
 
 def is_settled(wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str]) -> bool:
-    """Whether every model was tried as it is wanted now."""
-    known = ((entries.get(one.name, Entry()), marks[one.name]) for one in wanted.models)
-    return all(mark in (entry.loaded, entry.failed) for entry, mark in known)
+    """Whether every model was tried as it is wanted now, or cannot be."""
+    return all(
+        _is_tried(one.name, entries, marks) or find_missing(one, entries, marks) for one in wanted.models
+    )
 
 
 def is_ready(
@@ -130,11 +154,11 @@ def is_ready(
     At first every model must have been tried and one must serve: one broken model must not keep the others
     from their callers. Later a model that is being added or reloaded takes nothing away from the rest.
     """
-    known = [entries.get(one.name, Entry()) for one in wanted.models]
-    if not any(entry.loaded for entry in known):
+    loaded = [bool(entries.get(one.name, Entry()).loaded) for one in wanted.models]
+    if not any(loaded):
         return False
     tried = all(
-        entry.loaded or entry.failed == marks[one.name]
-        for one, entry in zip(wanted.models, known, strict=True)
+        is_loaded or _is_tried(one.name, entries, marks) or find_missing(one, entries, marks)
+        for one, is_loaded in zip(wanted.models, loaded, strict=True)
     )
     return was_ready or tried

@@ -7,27 +7,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpufleet.api import triton_service
+from gpufleet.api.triton import model
 from gpufleet.decide.resources import meta
 from gpufleet.decide.triton import config
 from gpufleet.state import fleet, models
 
 
 def build_wanted(service: triton_service.TritonService) -> dict[str, Any]:
-    """`{"revision", "models": [{"name", "config"}]}` as the model agent reads it. Raises config.ConfigError.
+    """`{"revision", "models": [{"name", "config", "after"}]}` as the model agent reads it.
 
-    A model that says nothing but its name has no config: the repository's own config.pbtxt holds.
+    A model that says nothing but its name has no config: the repository's own config.pbtxt holds. An
+    ensemble comes `after` its models. Raises config.ConfigError.
     """
     has_accelerator = service.spec.accelerator is not None
-    wanted = [_build_entry(model, has_accelerator=has_accelerator) for model in service.spec.models]
-    wanted.sort(key=lambda entry: str(entry["name"]))
+    built = config.build_all(service.spec.models, has_accelerator=has_accelerator)
+    by_name = {one.name: one for one in service.spec.models}
+    wanted = [_build_entry(by_name[name], config.to_json(found)) for name, found in built.items()]
     return {"revision": meta.short_hash(wanted), "models": wanted}
 
 
-def _build_entry(model: triton_service.Model, *, has_accelerator: bool) -> dict[str, Any]:
-    if model == triton_service.Model(name=model.name):
-        return {"name": model.name}
-    built = config.build(model, has_accelerator=has_accelerator)
-    return {"name": model.name, "config": config.to_json(built)}
+def _build_entry(one: model.Model, wire: Mapping[str, Any]) -> dict[str, Any]:
+    if is_as_in_repository(one):
+        return {"name": one.name}
+    entry: dict[str, Any] = {"name": one.name, "config": wire}
+    if one.ensemble is not None:
+        entry["after"] = sorted({step.model_name for step in one.ensemble.steps})
+    return entry
+
+
+def is_as_in_repository(one: model.Model) -> bool:
+    """Whether nothing but its name is said of a model."""
+    return one == model.Model(name=one.name)
 
 
 def to_text(wanted: Mapping[str, Any]) -> str:

@@ -1,37 +1,71 @@
 """Typed model → Triton's ModelConfig, checked by the rules Triton would apply at load.
 
-The protobuf is tritonclient's own; this is the only module that imports it. Rules: Triton's
-model_config.proto and model_config_utils.cc.
+The protobuf is tritonclient's own; only this package imports it. A section of the configuration is a
+module with `check` and `add`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-from gpufleet.api import triton_service
+from gpufleet.api.triton import model
+from gpufleet.decide.triton import (
+    backends,
+    batching,
+    ensembles,
+    graph,
+    instances,
+    lifecycle,
+    optimization,
+    sequences,
+    tensors,
+)
+
+_SECTIONS = (tensors, batching, sequences, ensembles, lifecycle, optimization, backends)
 
 
 class ConfigError(ValueError):
-    """A model that Triton would refuse; the message names field, value and fix."""
+    """Models that Triton would refuse; the message names field, value and fix of the first fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(faults[0] + more)
+        self.faults = tuple(faults)
 
 
-def build(model: triton_service.Model, *, has_accelerator: bool) -> model_config_pb2.ModelConfig:
-    """The model's configuration. Raises ConfigError."""
-    _check(model, has_accelerator=has_accelerator)
+def check(models: Sequence[model.Model], *, has_accelerator: bool) -> list[str]:
+    """Everything that Triton would refuse in a service's models, each as `models[NAME].field …`."""
+    own = [
+        f"models[{one.name}].{fault}"
+        for one in models
+        for fault in _check_one(one, has_accelerator=has_accelerator)
+    ]
+    return own + [f"models[{name}].{fault}" for name, fault in graph.check(models)]
+
+
+def build_all(
+    models: Sequence[model.Model], *, has_accelerator: bool
+) -> dict[str, model_config_pb2.ModelConfig]:
+    """Each model's configuration, every ensemble after its models. Raises ConfigError."""
+    if faults := check(models, has_accelerator=has_accelerator):
+        raise ConfigError(faults)
+    return {one.name: build(one) for one in graph.order(models)}
+
+
+def build(one: model.Model) -> model_config_pb2.ModelConfig:
+    """The configuration of a model that has been checked."""
     config = model_config_pb2.ModelConfig(
-        name=model.name, backend=model.backend or "", max_batch_size=model.max_batch_size
+        name=one.name,
+        max_batch_size=one.max_batch_size,
+        default_model_filename=one.default_model_filename or "",
     )
-    config.input.extend(model_config_pb2.ModelInput(**_tensor(tensor)) for tensor in model.inputs)
-    config.output.extend(model_config_pb2.ModelOutput(**_tensor(tensor)) for tensor in model.outputs)
-    for group in model.instance_groups:
-        config.instance_group.add(kind=f"KIND_{group.kind.upper()}", count=group.count)
-    if model.batching is not None and model.batching.mode == "Static":
-        _add_batching(config, model.batching)
-    for parameter in model.parameters:
-        config.parameters[parameter.name].string_value = parameter.value
+    for section in _SECTIONS:
+        section.add(config, one)
+    instances.add(config, one)
     return config
 
 
@@ -47,44 +81,7 @@ def to_pbtxt(config: model_config_pb2.ModelConfig) -> str:
     return text
 
 
-def _tensor(tensor: triton_service.Tensor) -> dict[str, Any]:
-    return {"name": tensor.name, "data_type": f"TYPE_{tensor.data_type}", "dims": list(tensor.dims)}
-
-
-def _add_batching(config: model_config_pb2.ModelConfig, batching: triton_service.Batching) -> None:
-    # The batcher is on by the mere presence of its message.
-    config.dynamic_batching.SetInParent()
-    config.dynamic_batching.preferred_batch_size.extend(sorted(batching.preferred_batch_sizes))
-    config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_microseconds or 0
-
-
-def _check(model: triton_service.Model, *, has_accelerator: bool) -> None:
-    where = f"models[{model.name}]"
-    for group in model.instance_groups:
-        if group.kind == "GPU" and not has_accelerator:
-            raise ConfigError(
-                f"{where}.instanceGroups kind {group.kind} needs a GPU, but the service has no accelerator: "
-                "set spec.accelerator, or kind CPU"
-            )
-    for field, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
-        names = [tensor.name for tensor in tensors]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"{where}.{field} names {twice[0]} twice: give each tensor its own name")
-    if model.batching is not None:
-        _check_batching(where, model.max_batch_size, model.batching)
-
-
-def _check_batching(where: str, max_batch_size: int, batching: triton_service.Batching) -> None:
-    if batching.mode == "Disabled":
-        return
-    if max_batch_size < 1:
-        raise ConfigError(
-            f"{where}.batching needs a batch dimension, but maxBatchSize is 0: "
-            "set maxBatchSize to at least 1, or batching.mode Disabled"
-        )
-    too_large = [size for size in batching.preferred_batch_sizes if size > max_batch_size]
-    if too_large:
-        raise ConfigError(
-            f"{where}.batching.preferredBatchSizes has {too_large[0]}, "
-            f"more than maxBatchSize {max_batch_size}: use at most {max_batch_size}"
-        )
+def _check_one(one: model.Model, *, has_accelerator: bool) -> Iterator[str]:
+    for section in _SECTIONS:
+        yield from section.check(one)
+    yield from instances.check(one, has_accelerator=has_accelerator)

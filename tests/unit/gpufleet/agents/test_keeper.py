@@ -33,7 +33,7 @@ class FakeServer:
             raise server.NoAnswerError
         return frozenset(self.running)
 
-    async def load(self, name: str, config: str) -> None:
+    async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
         self.calls.append(f"load {name}")
         if name in self.gates:
             await self.gates[name].wait()

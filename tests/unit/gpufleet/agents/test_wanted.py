@@ -93,6 +93,39 @@ def test_plan(entries, running, busy, expected) -> None:
     assert wanted.plan(LIST, entries, MARKS, running, busy, now_s=100.0) == expected
 
 
+E = wanted.WantedModel("e", '{"name": "e"}', after=("a", "b"))
+GRAPH = wanted.Wanted("r1", (A, B, E))
+GRAPH_MARKS = {**MARKS, "e": "e1"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "loads", "state", "settled"),
+    [
+        pytest.param({}, ["a", "b"], "Loading", False, id="its models come first"),
+        pytest.param({"a": loaded("a1")}, ["b"], "Loading", False, id="one of them is missing"),
+        pytest.param({"a": loaded("a1"), "b": loaded("b1")}, ["e"], "Loading", False, id="all are there"),
+        pytest.param(
+            {"a": loaded("a1"), "b": failed("b1")}, ["b"], "Failed", True, id="one of them cannot be loaded"
+        ),
+        pytest.param(
+            {"a": loaded("a1"), "b": failed("b1", serving="b0")},
+            ["b", "e"],
+            "Loading",
+            False,
+            id="an older copy of one serves",
+        ),
+        pytest.param(
+            {"a": loaded("a1"), "b": loaded("b1"), "e": loaded("e1")}, [], "Ready", True, id="as wanted"
+        ),
+    ],
+)
+def test_ensembles_wait_for_their_models(entries, loads, state, settled) -> None:
+    plan = wanted.plan(GRAPH, entries, GRAPH_MARKS, list(entries), [], now_s=100.0)
+    assert [one.name for one in plan.load] == loads
+    assert [one.state for one in wanted.report(GRAPH, entries, GRAPH_MARKS) if one.name == "e"] == [state]
+    assert wanted.is_settled(GRAPH, entries, GRAPH_MARKS) is settled
+
+
 NAMES = st.sets(st.sampled_from("abcd"))
 
 
@@ -125,6 +158,11 @@ def test_what_is_no_list_is_refused(text: str) -> None:
 def test_parse() -> None:
     text = '{"revision": "r1", "models": [{"name": "a", "config": {"name": "a"}}, {"name": "b"}]}'
     assert wanted.parse(text) == LIST
+
+
+def test_parse_an_ensemble() -> None:
+    text = '{"revision": "r1", "models": [{"name": "e", "config": {"name": "e"}, "after": ["a", "b"]}]}'
+    assert wanted.parse(text).models == (E,)
 
 
 @given(st.integers(min_value=1, max_value=40))

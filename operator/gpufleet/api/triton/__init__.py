@@ -1,0 +1,1 @@
+"""A model's configuration as its author writes it; field by field what Triton's model_config.proto holds."""

@@ -1,0 +1,132 @@
+"""`gpufleet triton`: what Triton would be given, and what a change would do to a running service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import click
+import pydantic
+import yaml
+
+from gpufleet.api import triton_service
+from gpufleet.api.triton import model
+from gpufleet.decide.serving import models, pod
+from gpufleet.decide.triton import change, config
+
+_COLOURS = {
+    change.Effect.LOAD: "green",
+    change.Effect.UNLOAD: "red",
+    change.Effect.LIVE: "green",
+    change.Effect.RELOAD: "yellow",
+}
+
+
+@click.group()
+def triton() -> None:
+    """Look at models the way Triton will."""
+
+
+@triton.command("config")
+@click.argument("file", type=click.File())
+@click.option("--model", "only", metavar="NAME", help="Print this model's config.pbtxt alone.")
+@click.option(
+    "--diff", "against_cluster", is_flag=True, help="Compare with the running service: live or reload."
+)
+def show_config(file: TextIO, only: str | None, against_cluster: bool) -> None:
+    """Print the config.pbtxt of every model of the TritonServices in FILE (- for standard input).
+
+    Needs no cluster, except with --diff. Exits with 1 and the reasons where Triton would refuse a model.
+    """
+    services = list(_read(file))
+    if not services:
+        raise click.ClickException(f"{file.name} holds no TritonService")
+    faults = [fault for service in services for fault in _find_faults(service)]
+    if faults:
+        raise click.ClickException("Triton would refuse:\n  " + "\n  ".join(faults))
+    for service in services:
+        if against_cluster:
+            _print_changes(service)
+        else:
+            _print_configs(service, only)
+    names = {one.name for service in services for one in service.spec.models}
+    if only is not None and only not in names:
+        raise click.ClickException(f"no model {only}: {file.name} has {', '.join(sorted(names))}")
+
+
+def _read(file: TextIO) -> Iterator[triton_service.TritonService]:
+    try:
+        documents = [document for document in yaml.safe_load_all(file) if isinstance(document, dict)]
+    except yaml.YAMLError as error:
+        raise click.ClickException(f"{file.name} is not YAML: {error}") from error
+    for document in documents:
+        if document.get("kind") == triton_service.KIND:
+            yield _parse(document)
+
+
+def _parse(document: dict[str, Any]) -> triton_service.TritonService:
+    metadata = {"uid": "", "namespace": "default", **(document.get("metadata") or {})}
+    try:
+        return triton_service.TritonService.model_validate({**document, "metadata": metadata, "status": {}})
+    except pydantic.ValidationError as error:
+        lines = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        name = metadata.get("name", "?")
+        raise click.ClickException(f"TritonService {name} is invalid:\n  " + "\n  ".join(lines)) from error
+
+
+def _find_faults(service: triton_service.TritonService) -> list[str]:
+    found = config.check(service.spec.models, has_accelerator=service.spec.accelerator is not None)
+    return [f"{service.metadata.name}: spec.{fault}" for fault in found]
+
+
+def _print_configs(service: triton_service.TritonService, only: str | None) -> None:
+    has_accelerator = service.spec.accelerator is not None
+    named = {one.name: one for one in service.spec.models}
+    for name, built in config.build_all(service.spec.models, has_accelerator=has_accelerator).items():
+        if only is None:
+            click.echo(f"# {service.metadata.namespace}/{service.metadata.name}: {name}/config.pbtxt")
+        if only in (None, name):
+            click.echo(_show(named[name], built))
+
+
+def _show(one: model.Model, built: Any) -> str:
+    if models.is_as_in_repository(one):
+        return f"# nothing is said of {one.name}: the repository's own config.pbtxt holds\n"
+    return config.to_pbtxt(built)
+
+
+def _print_changes(service: triton_service.TritonService) -> None:
+    namespace, name = service.metadata.namespace, service.metadata.name
+    changes = change.compare(_read_running(namespace, name), models.build_wanted(service))
+    if not changes:
+        click.echo(f"{namespace}/{name}: no model changes")
+    for one in changes:
+        effect = click.style(f"{one.effect:<7}", fg=_COLOURS[one.effect])
+        values = f" {one.field}: {_short(one.before)} → {_short(one.after)}" if one.field else ""
+        click.echo(f"{effect} {namespace}/{name} {one.model}{values}")
+
+
+def _short(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value, sort_keys=True)
+
+
+def _read_running(namespace: str, name: str) -> dict[str, Any]:
+    """The list that the pods of the running service follow. Raises ClickException where there is none."""
+    from kubernetes import client
+    from kubernetes import config as kubernetes_config
+    from kubernetes.client.exceptions import ApiException
+
+    from gpufleet.state import names
+
+    try:
+        kubernetes_config.load_kube_config()
+        found = client.CoreV1Api().read_namespaced_config_map(pod.wanted_models_name(name), namespace)
+        listed: dict[str, Any] = json.loads(found.data[names.WANTED_MODELS_KEY])
+    except kubernetes_config.ConfigException as error:
+        raise click.ClickException(f"no cluster to compare with: {error}") from error
+    except ApiException as error:
+        if error.status == 404:
+            raise click.ClickException(f"no running service {namespace}/{name} to compare with") from error
+        raise click.ClickException(f"the cluster answered {error.status}: {error.reason}") from error
+    return listed
