@@ -108,7 +108,7 @@ _WARNINGS = frozenset(
 )
 
 
-FIRST_LOOK_S = 2.0
+FIRST_LOOK_S = 10.0
 """How long the fleet cycle may take to look at a new object before its status says that it waits."""
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from gpufleet import clock, kube
 from gpufleet.observe import store
 
-PAGE = 500
+PAGE = 100
+"""Objects per answer. Larger pages cost memory that the process never gives back: 48 MiB more at 500."""
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 20.0
 SHORT_WATCH_S = 1.0

@@ -10,7 +10,7 @@ from gpufleet import clock, kube
 from gpufleet.api import meta, reasons
 from gpufleet.state import names
 
-COUNTS_EVERY_S = 10.0
+COUNTS_EVERY_S = 30.0
 _COUNTS = frozenset(
     {"replicas", "readyReplicas", "activeWorkers", "succeededWorkers", "readyNodes", "resources"}
 )

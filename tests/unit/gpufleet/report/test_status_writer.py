@@ -49,8 +49,8 @@ async def test_counts_on_the_way_wait_and_are_written_when_due() -> None:
     case = Case()
     await case.write(conditions=MOVING, replicas=1)
     case.clock.time_s += 4
-    assert await case.write(conditions=MOVING, replicas=2) == (False, 6.0)
-    case.clock.time_s += 6
+    assert await case.write(conditions=MOVING, replicas=2) == (False, 26.0)
+    case.clock.time_s += 26
     assert await case.write(conditions=MOVING, replicas=3) == (True, 0.0)
 
 
