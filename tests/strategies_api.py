@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gpufleet.api import meta, pod, rules, schema, training_job
+from gpufleet.api import meta, model_repository, pod, rules, schema, training_job
 from gpufleet.api.triton import model as triton_model
 
 Wire = dict[str, Any]
@@ -93,7 +93,7 @@ BY_TYPE: dict[str, Callable[[Wire], st.SearchStrategy[Any]]] = {
 def keep_rules(spec: Wire) -> Wire:
     """The spec, changed where a CEL rule would refuse it."""
     if repository := spec.get("modelRepository", {}):
-        _keep_one(repository, ("persistentVolumeClaim", "image", "configMap"))
+        _keep_one(repository, model_repository.KINDS)
     elif "modelRepository" in spec:
         spec["modelRepository"] = {"image": {"reference": "models:1"}}
     _keep_one(spec.get("accelerator", {}), ("count", "memory", "migProfile"))

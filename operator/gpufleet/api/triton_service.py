@@ -27,6 +27,10 @@ class ServerTemplate(meta.Schema):
     resources: Annotated[
         pod.Resources | None, pydantic.Field(description="CPU and memory of the Triton container.")
     ] = None
+    response_cache_size: Annotated[
+        meta.MemoryQuantity | None,
+        pydantic.Field(description="Host memory for models with responseCache; unset: no cache."),
+    ] = None
     image_pull_secrets: pod.PullSecrets = pydantic.Field(default_factory=list)
     priority_class_name: Annotated[
         pod.PriorityClassName | None,

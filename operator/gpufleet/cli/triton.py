@@ -13,7 +13,7 @@ import yaml
 from gpufleet.api import triton_service
 from gpufleet.api.triton import model
 from gpufleet.decide.serving import models, pod
-from gpufleet.decide.triton import change, config
+from gpufleet.decide.triton import change, config, graph
 
 _COLOURS = {
     change.Effect.LOAD: "green",
@@ -76,24 +76,21 @@ def _parse(document: dict[str, Any]) -> triton_service.TritonService:
 
 
 def _find_faults(service: triton_service.TritonService) -> list[str]:
-    found = config.check(service.spec.models, has_accelerator=service.spec.accelerator is not None)
-    return [f"{service.metadata.name}: spec.{fault}" for fault in found]
+    return [f"{service.metadata.name}: spec.{fault}" for fault in models.find_faults(service)]
 
 
 def _print_configs(service: triton_service.TritonService, only: str | None) -> None:
-    has_accelerator = service.spec.accelerator is not None
-    named = {one.name: one for one in service.spec.models}
-    for name, built in config.build_all(service.spec.models, has_accelerator=has_accelerator).items():
+    for one in graph.order(service.spec.models):
         if only is None:
-            click.echo(f"# {service.metadata.namespace}/{service.metadata.name}: {name}/config.pbtxt")
-        if only in (None, name):
-            click.echo(_show(named[name], built))
+            click.echo(f"# {service.metadata.namespace}/{service.metadata.name}: {one.name}/config.pbtxt")
+        if only in (None, one.name):
+            click.echo(_show(one))
 
 
-def _show(one: model.Model, built: Any) -> str:
+def _show(one: model.Model) -> str:
     if models.is_as_in_repository(one):
         return f"# nothing is said of {one.name}: the repository's own config.pbtxt holds\n"
-    return config.to_pbtxt(built)
+    return config.to_pbtxt(config.build(one))
 
 
 def _print_changes(service: triton_service.TritonService) -> None:

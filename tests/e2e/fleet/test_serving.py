@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import time
 from typing import Any
 
@@ -70,6 +71,19 @@ def test_clients_cannot_unload_models(fleet: kubectl.Kubectl, serving: str) -> N
     ):
         inference.post(address, "/v2/repository/models/doubler/unload", {})
     assert answers(fleet, serving, "doubler") == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_an_ensemble_answers_as_one_model(fleet: kubectl.Kubectl, namespace: str) -> None:
+    example = pathlib.Path(__file__).parents[3] / "examples" / "serving" / "ensemble.yaml"
+    fleet.run("apply", "--server-side", "-n", namespace, "-f", str(example))
+    fleet.run("wait", "-n", namespace, "tsvc/risk", "--for=condition=Ready", TIMEOUT)
+    request = {"name": "RAW", "shape": [1, 4], "datatype": "FP32", "data": [0.0, 0.0, 9.0, 0.0]}
+    with inference.forward(fleet, namespace, "svc/risk", 8000) as address:
+        answer = inference.post(address, "/v2/models/risk/infer", {"inputs": [request]})
+    data = {one["name"]: one["data"] for one in answer["outputs"]}
+    # Scaled to (-1, -1, 3, -1)/√3: the weights 0.5, -1, 2 and 0.25 make a logit of 3.61.
+    assert data["PROBABILITY"] == pytest.approx([0.9737], abs=1e-3)
+    assert data["SUSPECT"] == [1]
 
 
 def test_models_come_and_go_without_a_new_pod(fleet: kubectl.Kubectl, serving: str) -> None:

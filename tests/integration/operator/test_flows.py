@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,6 +77,30 @@ def test_a_service_gets_its_children_and_says_so(served: Cluster, serving: str) 
     assert [one["name"] for one in wanted["models"]] == ["double"]
     assert service["status"]["readyReplicas"] == 2
     assert [one["state"] for one in service["status"]["models"]] == ["Ready"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, ["no model changes"], id="nothing"),
+        pytest.param({"instanceGroups": [{"count": 2}]}, ["live", "instance_group"], id="instances"),
+        pytest.param({"maxBatchSize": 8}, ["reload", "max_batch_size: unset → 8"], id="the batch"),
+    ],
+)
+def test_the_command_line_says_what_a_change_would_do(
+    served: Cluster, serving: str, changes: dict[str, Any], expected: list[str]
+) -> None:
+    wanted = builders_api.make_service(NAME, serving, replicas=2)
+    wanted["spec"]["models"][0] |= changes
+    shown = subprocess.run(
+        [sys.executable, "-m", "gpufleet.cli.main", "triton", "config", "-", "--diff"],
+        input=json.dumps(wanted),
+        env={**os.environ, "KUBECONFIG": str(served.kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [word for word in expected if word not in shown.stdout] == []
 
 
 SELECTOR = '{{"spec":{{"selector":{{"app":"x"}}}}}}'

@@ -9,7 +9,7 @@ from typing import Any
 from gpufleet.api import triton_service
 from gpufleet.api.triton import model
 from gpufleet.decide.resources import meta
-from gpufleet.decide.triton import config
+from gpufleet.decide.triton import config, graph
 from gpufleet.state import fleet, models
 
 
@@ -19,11 +19,25 @@ def build_wanted(service: triton_service.TritonService) -> dict[str, Any]:
     A model that says nothing but its name has no config: the repository's own config.pbtxt holds. An
     ensemble comes `after` its models. Raises config.ConfigError.
     """
-    has_accelerator = service.spec.accelerator is not None
-    built = config.build_all(service.spec.models, has_accelerator=has_accelerator)
+    if faults := find_faults(service):
+        raise config.ConfigError(faults)
+    built = {one.name: config.build(one) for one in graph.order(service.spec.models)}
     by_name = {one.name: one for one in service.spec.models}
     wanted = [_build_entry(by_name[name], config.to_json(found)) for name, found in built.items()]
     return {"revision": meta.short_hash(wanted), "models": wanted}
+
+
+def find_faults(service: triton_service.TritonService) -> list[str]:
+    """All that Triton would refuse in the models, or in the models together with their server."""
+    spec = service.spec
+    faults = config.check(spec.models, has_accelerator=spec.accelerator is not None)
+    if spec.template is None or spec.template.response_cache_size is None:
+        faults += [
+            f"models[{one.name}].responseCache needs a cache: set spec.template.responseCacheSize"
+            for one in spec.models
+            if one.response_cache
+        ]
+    return faults
 
 
 def _build_entry(one: model.Model, wire: Mapping[str, Any]) -> dict[str, Any]:

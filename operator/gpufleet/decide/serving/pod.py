@@ -7,32 +7,35 @@ flag is true after an unload and false while any model loads (triton-inference-s
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from gpufleet import settings
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, triton_service
+from gpufleet.api import meta as api_meta
 from gpufleet.decide.resources import meta
+from gpufleet.decide.serving import repository
 from gpufleet.state import names
 
 USER = 1000
 DRAIN_S = 10
 GRACE_S = 60
 KEY_HEADER = "gpufleet-key"
-MODELS_PATH = "/models"
 RUN_PATH = "/run/gpufleet"
 WANTED_PATH = "/etc/gpufleet/models"
 _SHARED_MEMORY = "256Mi"
 
 # Only a shell can read the key from a file; exec leaves Triton as the process that gets signals.
 _START = f"""exec tritonserver \
---model-repository={MODELS_PATH} \
+--model-repository={{location}} \
 --model-control-mode=explicit \
 --http-restricted-api=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
 --grpc-restricted-protocol=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
 --grpc-max-connection-age=300000 \
 --metrics-config=summary_latencies=true \
---exit-timeout-secs=30
+--rate-limit=execution_count \
+--exit-timeout-secs=30{{cache}}
 """
 
 
@@ -45,6 +48,7 @@ def build_template(
     """The pod template, without the label of its revision, which is made from it."""
     template = service.spec.template or triton_service.ServerTemplate()
     image = template.image or defaults.triton_image
+    models = repository.build(service.spec.model_repository)
     spec = {
         **meta.build_pool_fields(pool),
         "affinity": meta.build_affinity(assigned),
@@ -54,9 +58,9 @@ def build_template(
         "terminationGracePeriodSeconds": GRACE_S,
         "priorityClassName": template.priority_class_name,
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
-        "initContainers": [_build_agent(service, defaults)],
-        "containers": [_build_triton(service, image, template, assigned, pool)],
-        "volumes": _build_volumes(service),
+        "initContainers": [_build_agent(models, defaults)],
+        "containers": [_build_triton(models, image, template, assigned, pool)],
+        "volumes": _build_volumes(service, models),
     }
     annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(names.TRITON_METRICS_PORT)}
     labels = {names.MANAGED_BY: names.MANAGER, names.SERVICE_LABEL: service.metadata.name}
@@ -64,7 +68,7 @@ def build_template(
 
 
 def _build_triton(
-    service: triton_service.TritonService,
+    models: repository.Repository,
     image: str,
     template: triton_service.ServerTemplate,
     assigned: accelerators.AssignedAccelerator | None,
@@ -80,8 +84,8 @@ def _build_triton(
         "name": "triton",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/sh", "-c", _START],
-        "env": meta.build_env(meta.pool_env(pool), template.env),
+        "command": ["/bin/sh", "-c", _build_start(models, template)],
+        "env": _build_env(models, meta.build_env(meta.pool_env(pool), template.env)),
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": meta.build_resources(template.resources, assigned),
         "startupProbe": {"httpGet": live, "periodSeconds": 2, "failureThreshold": 300},
@@ -91,7 +95,8 @@ def _build_triton(
         },
         "securityContext": meta.build_container_security(read_only_root=False),
         "volumeMounts": [
-            _build_models_mount(service),
+            *models.shared_mounts,
+            *models.triton_mounts,
             {"name": "run", "mountPath": RUN_PATH, "readOnly": True},
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
@@ -99,7 +104,19 @@ def _build_triton(
     return meta.without_empty(container)
 
 
-def _build_agent(service: triton_service.TritonService, defaults: settings.Settings) -> dict[str, Any]:
+def _build_start(models: repository.Repository, template: triton_service.ServerTemplate) -> str:
+    size = template.response_cache_size
+    cache = f" --cache-config=local,size={api_meta.quantity_to_bytes(size)}" if size else ""
+    return _START.format(location=shlex.quote(models.location), cache=cache)
+
+
+def _build_env(models: repository.Repository, others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The repository's own variables win: what it says of credentials is what is meant."""
+    ours = {one["name"] for one in models.env}
+    return [*models.env, *(one for one in others if one["name"] not in ours)]
+
+
+def _build_agent(models: repository.Repository, defaults: settings.Settings) -> dict[str, Any]:
     """A sidecar (an init container that is restarted always): up before Triton, gone after it."""
 
     def probe(path: str, **limits: int) -> dict[str, Any]:
@@ -119,42 +136,22 @@ def _build_agent(service: triton_service.TritonService, defaults: settings.Setti
         "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": meta.build_container_security(read_only_root=True),
         "volumeMounts": [
-            _build_models_mount(service),
+            *models.shared_mounts,
             {"name": "run", "mountPath": RUN_PATH},
             {"name": "wanted", "mountPath": WANTED_PATH, "readOnly": True},
         ],
     }
 
 
-def _build_models_mount(service: triton_service.TritonService) -> dict[str, Any]:
-    """The repository where Triton and the agent see it; of a claim, perhaps a folder only."""
-    claim = service.spec.model_repository.persistent_volume_claim
-    folder = claim.path.rstrip("/") if claim and claim.path else None
-    return meta.without_empty(
-        {"name": "models", "mountPath": MODELS_PATH, "readOnly": True, "subPath": folder}
-    )
-
-
-def _build_volumes(service: triton_service.TritonService) -> list[dict[str, Any]]:
+def _build_volumes(
+    service: triton_service.TritonService, models: repository.Repository
+) -> list[dict[str, Any]]:
     return [
-        {"name": "models", **_build_repository(service.spec.model_repository)},
+        *models.volumes,
         {"name": "wanted", "configMap": {"name": wanted_models_name(service.metadata.name)}},
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
     ]
-
-
-def _build_repository(repository: triton_service.ModelRepository) -> dict[str, Any]:
-    """The volume behind the model repository, always read-only."""
-    if (claim := repository.persistent_volume_claim) is not None:
-        return {"persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": True}}
-    if (image := repository.image) is not None:
-        return {"image": image.to_wire()}
-    if (config_map := repository.config_map) is not None:
-        return {
-            "configMap": {"name": config_map.name, "items": [item.to_wire() for item in config_map.items]}
-        }
-    raise ValueError("spec.modelRepository is empty: give persistentVolumeClaim, image or configMap")
 
 
 def wanted_models_name(service: str) -> str:

@@ -47,15 +47,6 @@ def check(models: Sequence[model.Model], *, has_accelerator: bool) -> list[str]:
     return own + [f"models[{name}].{fault}" for name, fault in graph.check(models)]
 
 
-def build_all(
-    models: Sequence[model.Model], *, has_accelerator: bool
-) -> dict[str, model_config_pb2.ModelConfig]:
-    """Each model's configuration, every ensemble after its models. Raises ConfigError."""
-    if faults := check(models, has_accelerator=has_accelerator):
-        raise ConfigError(faults)
-    return {one.name: build(one) for one in graph.order(models)}
-
-
 def build(one: model.Model) -> model_config_pb2.ModelConfig:
     """The configuration of a model that has been checked."""
     config = model_config_pb2.ModelConfig(

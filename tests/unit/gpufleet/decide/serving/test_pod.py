@@ -93,6 +93,70 @@ def test_repository(repository: dict[str, Any], volume: dict[str, Any], sub_path
         assert mount.get("subPath") == sub_path
 
 
+def from_secret(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": "keys", "key": name, **more}}}
+
+
+@pytest.mark.parametrize(
+    ("repository", "location", "env"),
+    [
+        pytest.param({"s3": {"bucket": "models"}}, "s3://models", [], id="S3"),
+        pytest.param(
+            {
+                "s3": {
+                    "bucket": "models",
+                    "path": "team/",
+                    "endpoint": "http://minio.storage:9000",
+                    "region": "eu-north-1",
+                    "credentialsSecretName": "keys",
+                }
+            },
+            "s3://http://minio.storage:9000/models/team",
+            [
+                {"name": "AWS_DEFAULT_REGION", "value": "eu-north-1"},
+                from_secret("AWS_ACCESS_KEY_ID"),
+                from_secret("AWS_SECRET_ACCESS_KEY"),
+                from_secret("AWS_SESSION_TOKEN", optional=True),
+            ],
+            id="a store that speaks S3, with keys",
+        ),
+        pytest.param({"gcs": {"bucket": "models", "path": "a/b"}}, "gs://models/a/b", [], id="GCS"),
+        pytest.param(
+            {"azure": {"account": "team", "container": "models", "credentialsSecretName": "keys"}},
+            "as://team/models",
+            [{"name": "AZURE_STORAGE_ACCOUNT", "value": "team"}, from_secret("AZURE_STORAGE_KEY")],
+            id="Azure",
+        ),
+    ],
+)
+def test_object_store(repository: dict[str, Any], location: str, env: list[dict[str, Any]]) -> None:
+    built = build(modelRepository={"configMap": None, **repository})
+    assert f"--model-repository={location} " in container(built, "triton")["command"][-1]
+    assert container(built, "triton").get("env", []) == env
+    assert [one["name"] for one in built["volumes"]] == ["wanted", "run", "shm"]
+
+
+def test_a_key_of_google_is_a_file_of_triton_alone() -> None:
+    secret = {"gcs": {"bucket": "models", "credentialsSecretName": "keys"}}
+    built = build(modelRepository={"configMap": None, **secret})
+    [mount] = [one for one in container(built, "triton")["volumeMounts"] if "credentials" in one["name"]]
+    assert container(built, "triton")["env"] == [
+        {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{mount['mountPath']}/credentials.json"}
+    ]
+    assert "credentials" not in str(container(built, "model-agent"))
+
+
+def test_the_repositorys_variables_win() -> None:
+    built = build(
+        modelRepository={"configMap": None, "s3": {"bucket": "models", "region": "eu-north-1"}},
+        template={"env": [{"name": "AWS_DEFAULT_REGION", "value": "nowhere"}, {"name": "A", "value": "1"}]},
+    )
+    assert container(built, "triton")["env"] == [
+        {"name": "AWS_DEFAULT_REGION", "value": "eu-north-1"},
+        {"name": "A", "value": "1"},
+    ]
+
+
 def test_an_accelerator_is_asked_for_and_its_products_are_required() -> None:
     built = build(SLICE, POOL, template={"resources": {"limits": {"cpu": "1000m"}}})
     assert container(built, "triton")["resources"] == {

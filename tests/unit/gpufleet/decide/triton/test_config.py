@@ -20,7 +20,9 @@ def make(**fields: Any) -> model.Model:
 
 
 def build(*, has_accelerator: bool = False, **fields: Any) -> dict[str, Any]:
-    return config.to_json(config.build_all([make(**fields)], has_accelerator=has_accelerator)["m"])
+    one = make(**fields)
+    assert config.check([one], has_accelerator=has_accelerator) == []
+    return config.to_json(config.build(one))
 
 
 @pytest.mark.parametrize(
