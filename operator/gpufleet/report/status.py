@@ -1,4 +1,8 @@
-"""Writes status where it says something new. It holds decisions: a moving count alone waits its turn."""
+"""Writes status where it says something new.
+
+Status holds decisions, not telemetry: while an object is on its way, what is new waits a moment for what
+completes it, and a moving count alone waits longer.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ from gpufleet import clock, kube
 from gpufleet.api import meta, reasons
 from gpufleet.state import names
 
+PROGRESS_S = 1.0
+"""How long news of an object on its way waits for more: two pods become ready one after the other."""
 COUNTS_EVERY_S = 30.0
+"""Shortest time between two writes that only move counts."""
 _COUNTS = frozenset(
     {"replicas", "readyReplicas", "activeWorkers", "succeededWorkers", "readyNodes", "resources"}
 )
@@ -56,11 +63,12 @@ def _is_reconciling(status: Mapping[str, Any]) -> bool:
 
 @dataclasses.dataclass
 class StatusWriter:
-    """Remembers when counts of an object were written last."""
+    """Remembers by UID when an object was written last, and since when it has had news."""
 
     client: kube.Client
     clock: clock.Clock
     written_s: dict[str, float] = dataclasses.field(default_factory=dict)
+    news_s: dict[str, float] = dataclasses.field(default_factory=dict)
 
     async def write(
         self, raw: Mapping[str, Any], status: Mapping[str, Any]
@@ -70,11 +78,12 @@ class StatusWriter:
         Raises kube.ApiError.
         """
         old = raw.get("status") or {}
-        if not differs(old, status):
-            return None, 0.0
         uid = str(raw["metadata"]["uid"])
-        due_s = self.written_s.get(uid, float("-inf")) + COUNTS_EVERY_S - self.clock.monotonic_s()
-        if due_s > 0 and differs_in_counts_only(old, status):
+        if not differs(old, status):
+            self.news_s.pop(uid, None)
+            return None, 0.0
+        due_s = self._find_due_s(uid, old, status) - self.clock.monotonic_s()
+        if due_s > 0:
             return None, due_s
         written = await self.client.apply(
             kube.path(
@@ -88,15 +97,27 @@ class StatusWriter:
             manager=names.FIELD_MANAGER,
             force=True,
         )
-        self._remember(uid, self.clock.monotonic_s())
+        self.news_s.pop(uid, None)
+        self._remember(self.written_s, uid)
         return written, 0.0
 
-    def _remember(self, uid: str, now_s: float) -> None:
+    def _find_due_s(self, uid: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
+        """When this status is to be written, by the monotonic clock."""
+        if differs_in_counts_only(old, new):
+            return self.written_s.get(uid, float("-inf")) + COUNTS_EVERY_S
+        if not (_is_reconciling(old) and _is_reconciling(new)):
+            return float("-inf")
+        if uid not in self.news_s:
+            self._remember(self.news_s, uid)
+        return self.news_s[uid] + PROGRESS_S
+
+    def _remember(self, times: dict[str, float], uid: str) -> None:
         """Keeps the times in order, so that those which defer nothing any more are the first to drop."""
-        self.written_s.pop(uid, None)
-        self.written_s[uid] = now_s
-        while now_s - self.written_s[oldest := next(iter(self.written_s))] > COUNTS_EVERY_S:
-            del self.written_s[oldest]
+        now_s = self.clock.monotonic_s()
+        times.pop(uid, None)
+        times[uid] = now_s
+        while now_s - times[oldest := next(iter(times))] > COUNTS_EVERY_S:
+            del times[oldest]
 
 
 def _build_body(raw: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

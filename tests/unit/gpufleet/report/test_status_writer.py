@@ -13,6 +13,7 @@ from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
 
 MOVING = [{"type": "Reconciling", "status": "True", "reason": "R", "message": ""}]
+MOVING_ON = [{"type": "Reconciling", "status": "True", "reason": "Further", "message": ""}]
 SETTLED = [{"type": "Reconciling", "status": "False", "reason": "R", "message": ""}]
 
 
@@ -52,6 +53,32 @@ async def test_counts_on_the_way_wait_and_are_written_when_due() -> None:
     assert await case.write(conditions=MOVING, replicas=2) == (False, 26.0)
     case.clock.time_s += 26
     assert await case.write(conditions=MOVING, replicas=3) == (True, 0.0)
+
+
+async def test_news_on_the_way_waits_a_moment_for_what_completes_it() -> None:
+    case = Case()
+    await case.write(conditions=MOVING, replicas=1)
+    assert await case.write(conditions=MOVING_ON, replicas=1) == (False, 1.0)
+    case.clock.time_s += 0.4
+    assert await case.write(conditions=MOVING_ON, replicas=1) == (False, pytest.approx(0.6))
+    assert await case.write(conditions=SETTLED, replicas=2) == (True, 0.0)
+
+
+async def test_news_on_the_way_is_written_when_nothing_follows() -> None:
+    case = Case()
+    await case.write(conditions=MOVING, replicas=1)
+    await case.write(conditions=MOVING_ON, replicas=1)
+    case.clock.time_s += 1
+    assert await case.write(conditions=MOVING_ON, replicas=1) == (True, 0.0)
+
+
+async def test_news_that_was_taken_back_leaves_no_trace() -> None:
+    case = Case()
+    await case.write(conditions=MOVING, replicas=1)
+    await case.write(conditions=MOVING_ON, replicas=1)
+    case.clock.time_s += 5
+    assert await case.write(conditions=MOVING, replicas=1) == (False, 0.0)
+    assert await case.write(conditions=MOVING_ON, replicas=1) == (False, 1.0)
 
 
 async def test_a_decision_does_not_wait_for_counts() -> None:
