@@ -76,6 +76,13 @@ class ModelStatus(meta.Schema):
     name: Annotated[str, pydantic.Field(max_length=128, description="Name of the model.")]
     state: Annotated[ModelState, pydantic.Field(description="Ready once a pod answers requests for it.")]
     ready_pods: Annotated[meta.Count, pydantic.Field(description="Pods that answer requests for it.")] = 0
+    versions: Annotated[
+        str, pydantic.Field(max_length=256, description="Versions that answer, such as 3 or 2,3.")
+    ] = ""
+    load_milliseconds: Annotated[
+        meta.Count | None,
+        pydantic.Field(description="How long the slowest pod took to load it, warm-up included."),
+    ] = None
     message: Annotated[
         meta.Message, pydantic.Field(description="Triton's own words where loading failed.")
     ] = ""

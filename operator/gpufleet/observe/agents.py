@@ -33,6 +33,8 @@ class _Model(pydantic.BaseModel):
     name: Annotated[str, pydantic.Field(max_length=256)]
     state: triton_service.ModelState
     message: str = ""
+    versions: Annotated[str, pydantic.Field(max_length=256)] = ""
+    load_ms: Annotated[int | None, pydantic.Field(ge=0, le=2**31 - 1)] = None
 
 
 class _Answer(pydantic.BaseModel):
@@ -143,7 +145,10 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         _log.debug("agent of %s/%s: %s", pod.namespace, pod.name, error)
         return None
-    reported = (models.ModelReport(one.name, one.state, one.message[:1024]) for one in answer.models)
+    reported = (
+        models.ModelReport(one.name, one.state, one.message[:1024], one.versions, one.load_ms)
+        for one in answer.models
+    )
     return models.AgentReport(answer.revision, tuple(reported))
 
 

@@ -21,6 +21,7 @@ COUNTS_EVERY_S = 30.0
 _COUNTS = frozenset(
     {"replicas", "readyReplicas", "activeWorkers", "succeededWorkers", "readyNodes", "resources"}
 )
+_COUNTS_OF_MODELS = frozenset({"readyPods", "loadMilliseconds"})
 _CYCLES = "assignment"
 
 
@@ -51,7 +52,9 @@ def _comparable(status: Mapping[str, Any]) -> dict[str, Any]:
 def _without_counts(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in status.items() if key not in _COUNTS}
     if "models" in kept:
-        kept["models"] = [{k: v for k, v in one.items() if k != "readyPods"} for one in kept["models"]]
+        kept["models"] = [
+            {k: v for k, v in one.items() if k not in _COUNTS_OF_MODELS} for one in kept["models"]
+        ]
     return kept
 
 

@@ -59,6 +59,12 @@ def test_serves_on_a_slice_and_says_so(fleet: kubectl.Kubectl, serving: str) -> 
     read = status(fleet, serving)
     assert read["assignment"]["accelerator"]["resource"] == "nvidia.com/mig-1g.10gb"
     assert models(fleet, serving) == {"doubler": "Ready"}
+    kubectl.wait_until(
+        "the version that answers",
+        lambda: status(fleet, serving)["models"][0].get("versions") == "1",
+        timeout_s=30,
+    )
+    assert 0 < status(fleet, serving)["models"][0]["loadMilliseconds"] < 60_000
     [pod] = pods(fleet, serving)
     shown = fleet.run("exec", "-n", serving, pod["metadata"]["name"], "-c", "triton", "--", "printenv")
     assert "NVIDIA_VISIBLE_DEVICES=MIG-" in shown

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+from collections.abc import Collection
 from typing import Protocol
 
 from gpufleet import clock
@@ -20,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 class Repository(Protocol):
     """What the keeper asks of a server."""
 
-    async def loaded(self) -> frozenset[str]: ...
+    async def loaded(self) -> dict[str, str]: ...
 
     async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None: ...
 
@@ -36,6 +37,8 @@ class Keeper:
     clock: clock.Clock = dataclasses.field(default_factory=clock.SystemClock)
     wanted: lists.Wanted = dataclasses.field(default_factory=lists.Wanted)
     entries: dict[str, lists.Entry] = dataclasses.field(default_factory=dict)
+    running: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Models that answered at the last look, and their versions."""
     loads: dict[str, asyncio.Task[None]] = dataclasses.field(default_factory=dict)
     settled: str = ""
     """Revision of the last list of which every model was tried."""
@@ -64,7 +67,7 @@ class Keeper:
         """
         self._reap()
         self.wanted = lists.parse(self.settings.wanted.read_text())
-        running = await self.server.loaded()
+        self.running = running = await self.server.loaded()
         self._forget_lost(running)
         marks = self._marks()
         plan = lists.plan(self.wanted, self.entries, marks, running, self.loads, self.clock.monotonic_s())
@@ -73,11 +76,14 @@ class Keeper:
         for model in plan.load:
             self.loads[model.name] = asyncio.create_task(self._load(model, marks[model.name]))
         self._judge()
+        # Here and not where a load ends: a report of the list as settled has the versions that answer.
+        if lists.is_settled(self.wanted, self.entries, marks):
+            self.settled = self.wanted.revision
 
     def report(self) -> state_models.AgentReport:
         """The revision is the settled one: while models are on their way, it is not yet that of the list."""
         return state_models.AgentReport(
-            self.settled, tuple(lists.report(self.wanted, self.entries, self._marks()))
+            self.settled, tuple(lists.report(self.wanted, self.entries, self._marks(), self.running))
         )
 
     def _note_down(self) -> None:
@@ -88,7 +94,7 @@ class Keeper:
         for name in [name for name, task in self.loads.items() if task.done()]:
             self.loads.pop(name).result()
 
-    def _forget_lost(self, running: frozenset[str]) -> None:
+    def _forget_lost(self, running: Collection[str]) -> None:
         """A server that restarted has nothing of what it had before."""
         had = [name for name, entry in self.entries.items() if entry.loaded]
         lost = [name for name in had if name not in running]
@@ -115,9 +121,9 @@ class Keeper:
             entry.note_failed(mark, str(error), self.clock.monotonic_s())
             _LOG.warning("not loaded", extra={"model": model.name, "error": str(error)})
         else:
-            entry.note_loaded(mark)
-            self._remember()
             seconds = self.clock.monotonic_s() - started_s
+            entry.note_loaded(mark, round(seconds * 1000))
+            self._remember()
             _LOG.info("loaded", extra={"model": model.name, "seconds": seconds})
         self._judge()
 
@@ -139,7 +145,4 @@ class Keeper:
         return ""
 
     def _judge(self) -> None:
-        marks = self._marks()
-        self.is_ready = lists.is_ready(self.wanted, self.entries, marks, was_ready=self.is_ready)
-        if lists.is_settled(self.wanted, self.entries, marks):
-            self.settled = self.wanted.revision
+        self.is_ready = lists.is_ready(self.wanted, self.entries, self._marks(), was_ready=self.is_ready)

@@ -41,15 +41,19 @@ class Server:
         self._headers = {f"triton-grpc-protocol-{self.key_header}": self.key}
         self._client = triton.InferenceServerClient(self.address, channel_args=_RECONNECT)
 
-    async def loaded(self) -> frozenset[str]:
-        """Models that answer requests now."""
+    async def loaded(self) -> dict[str, str]:
+        """Models that answer requests now, and which versions of them: "3" or "2,3"."""
         try:
             index = await self._client.get_model_repository_index(
                 headers=self._headers, as_json=True, client_timeout=_INDEX_TIMEOUT_S
             )
         except InferenceServerException as error:
             raise _read_error(error) from error
-        return frozenset(one["name"] for one in index.get("models", ()) if one.get("state") == "READY")
+        found: dict[str, list[str]] = {}
+        for one in index.get("models", ()):
+            if one.get("state") == "READY":
+                found.setdefault(one["name"], []).append(one.get("version", ""))
+        return {name: ",".join(sorted(versions, key=_by_number)) for name, versions in found.items()}
 
     async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
         """Returns when the model is loaded and warm. Raises LoadError."""
@@ -74,6 +78,10 @@ class Server:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _by_number(version: str) -> tuple[int, str]:
+    return len(version), version
 
 
 def _is_down(error: InferenceServerException) -> bool:

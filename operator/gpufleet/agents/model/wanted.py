@@ -62,9 +62,11 @@ class Entry:
     message: str = ""
     failures: int = 0
     retry_at_s: float = 0.0
+    load_ms: int | None = None
 
-    def note_loaded(self, fingerprint: str) -> None:
+    def note_loaded(self, fingerprint: str, load_ms: int | None = None) -> None:
         self.loaded, self.failed, self.message, self.failures = fingerprint, "", "", 0
+        self.load_ms = load_ms
 
     def note_failed(self, fingerprint: str, message: str, now_s: float) -> None:
         """The copy that was loaded before, if any, still serves."""
@@ -121,10 +123,17 @@ def find_missing(one: WantedModel, entries: Mapping[str, Entry], marks: Mapping[
 
 
 def report(
-    wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str]
+    wanted: Wanted, entries: Mapping[str, Entry], marks: Mapping[str, str], running: Mapping[str, str]
 ) -> list[state_models.ModelReport]:
-    """Each wanted model; `marks` has its present fingerprint."""
-    return [_report_one(one, entries, marks) for one in wanted.models]
+    """Each wanted model; `marks` has its present fingerprint, `running` the versions that answer."""
+    return [
+        dataclasses.replace(
+            _report_one(one, entries, marks),
+            versions=running.get(one.name, ""),
+            load_ms=entries[one.name].load_ms if one.name in entries else None,
+        )
+        for one in wanted.models
+    ]
 
 
 def _report_one(

@@ -75,12 +75,24 @@ def _summarise_one(
             states += [report for report in reports[pod.uid].models if report.name == name]
         elif pod.ready:
             states.append(models.ModelReport(name, "Ready"))
-    ready = sum(state.state == "Ready" for state in states)
+    ready = [state for state in states if state.state == "Ready"]
     failed = [state for state in states if state.state == "Failed"]
-    if failed:
-        return triton_service.ModelStatus(
-            name=name, state="Failed", ready_pods=ready, message=failed[0].message[:1024]
-        )
-    if ready:
-        return triton_service.ModelStatus(name=name, state="Ready", ready_pods=ready)
-    return triton_service.ModelStatus(name=name, state="Loading" if states else "Pending")
+    versions = sorted({state.versions for state in states if state.versions})
+    return triton_service.ModelStatus(
+        name=name,
+        state=_find_state(states, has_ready=bool(ready), has_failed=bool(failed)),
+        ready_pods=len(ready),
+        versions=" ".join(versions)[:256],
+        load_milliseconds=max((one.load_ms for one in states if one.load_ms is not None), default=None),
+        message=failed[0].message[:1024] if failed else "",
+    )
+
+
+def _find_state(
+    states: Sequence[models.ModelReport], *, has_ready: bool, has_failed: bool
+) -> triton_service.ModelState:
+    if has_failed:
+        return "Failed"
+    if has_ready:
+        return "Ready"
+    return "Loading" if states else "Pending"

@@ -25,13 +25,13 @@ class FakeServer:
     gates: dict[str, asyncio.Event] = dataclasses.field(default_factory=dict)
     """A model here loads only once its gate is open."""
 
-    async def loaded(self) -> frozenset[str]:
+    async def loaded(self) -> dict[str, str]:
         self.looks += 1
         if self.is_down:
             raise server.ServerDownError
         if self.is_silent:
             raise server.NoAnswerError
-        return frozenset(self.running)
+        return dict.fromkeys(self.running, "1")
 
     async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
         self.calls.append(f"load {name}")
@@ -95,6 +95,17 @@ async def test_models_come_change_and_go(folder: pathlib.Path) -> None:
     assert [one.state for one in kept.report().models] == ["Ready"]
 
 
+async def test_a_list_is_answered_with_the_versions_that_answer(folder: pathlib.Path) -> None:
+    kept = make(folder, FakeServer())
+    write(folder, "a")
+    await settle(kept)
+    assert kept.report().revision == "", "what answers is seen at the next look"
+    await kept.step()
+    report = kept.report()
+    assert (report.revision, [one.versions for one in report.models]) == ("a", ["1"])
+    assert report.models[0].load_ms is not None
+
+
 async def test_a_refused_model_is_reported_and_the_others_serve(folder: pathlib.Path) -> None:
     fake = FakeServer(broken={"bad"})
     kept = make(folder, fake)
@@ -130,6 +141,7 @@ async def test_a_long_load_delays_no_other_change(folder: pathlib.Path) -> None:
     kept = make(folder, fake)
     write(folder, "a", "kept")
     await settle(kept)
+    await kept.step()
     write(folder, "a", "kept", "slow")
     await kept.step()
     await wait_until(lambda: "load slow" in fake.calls)
@@ -144,6 +156,7 @@ async def test_a_long_load_delays_no_other_change(folder: pathlib.Path) -> None:
     )
     fake.gates["slow"].set()
     await settle(kept)
+    await kept.step()
     assert kept.report().revision == "b-kept-slow"
 
 

@@ -52,7 +52,7 @@ def test_readiness(entries, was_ready, expected) -> None:
 )
 def test_report(entry, state, message) -> None:
     entries = {} if entry is None else {"a": entry}
-    said = wanted.report(wanted.Wanted("r1", (A,)), entries, MARKS)
+    said = wanted.report(wanted.Wanted("r1", (A,)), entries, MARKS, {})
     assert [(one.name, one.state, one.message) for one in said] == [("a", state, message)]
 
 
@@ -122,7 +122,7 @@ GRAPH_MARKS = {**MARKS, "e": "e1"}
 def test_ensembles_wait_for_their_models(entries, loads, state, settled) -> None:
     plan = wanted.plan(GRAPH, entries, GRAPH_MARKS, list(entries), [], now_s=100.0)
     assert [one.name for one in plan.load] == loads
-    assert [one.state for one in wanted.report(GRAPH, entries, GRAPH_MARKS) if one.name == "e"] == [state]
+    assert [one.state for one in wanted.report(GRAPH, entries, GRAPH_MARKS, {}) if one.name == "e"] == [state]
     assert wanted.is_settled(GRAPH, entries, GRAPH_MARKS) is settled
 
 
