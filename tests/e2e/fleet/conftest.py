@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gpufleet_sandbox import binaries, charts, kubectl
+from tests.e2e.fleet import manifests, services
 
 SLICE = "nvidia.com/mig-1g.10gb"
 ROOT = pathlib.Path(__file__).parents[3]
@@ -41,3 +42,14 @@ def namespace(fleet: kubectl.Kubectl) -> Iterator[str]:
     fleet.run("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     fleet.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def serving(fleet: kubectl.Kubectl, namespace: str) -> str:
+    """A namespace in which the service runs and has come to rest."""
+    services.apply(fleet, manifests.service(namespace, services.NAME, ["doubler"]))
+    for condition in ("Ready=True", "Reconciling=False"):
+        fleet.run(
+            "wait", "-n", namespace, f"tsvc/{services.NAME}", f"--for=condition={condition}", services.TIMEOUT
+        )
+    return namespace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 DOUBLER = """
@@ -12,6 +13,20 @@ class TritonPythonModel:
         read = lambda r: pb.get_input_tensor_by_name(r, "X").as_numpy()
         return [pb.InferenceResponse([pb.Tensor("Y", read(r) * 2)]) for r in requests]
 """
+# Answers with the time at which the instance was made.
+STAMP = """
+import time, numpy
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def initialize(self, args):
+        self.made = time.time() % 1e6
+    def execute(self, requests):
+        time.sleep(0.05)
+        read = lambda r: pb.get_input_tensor_by_name(r, "X").as_numpy()
+        fill = lambda x: numpy.full(x.shape, self.made, numpy.float32)
+        return [pb.InferenceResponse([pb.Tensor("Y", fill(read(r)))]) for r in requests]
+"""
+CODE = {"doubler": DOUBLER, "second": DOUBLER, "stamp": STAMP}
 BROKEN = "raise RuntimeError('weights are missing')\n"
 
 
@@ -28,12 +43,9 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def service(namespace: str, name: str, models: list[str], **spec: Any) -> str:
+def service(namespace: str, name: str, models: Sequence[str | dict[str, Any]], **spec: Any) -> str:
     """A ConfigMap with python models (`broken` cannot load) and the service that runs them."""
-    keys = {
-        f"{one}.py": BROKEN if one.startswith("broken") else DOUBLER
-        for one in ("doubler", "second", "broken")
-    }
+    keys = {f"{one}.py": code for one, code in {**CODE, "broken": BROKEN}.items()}
     code = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -47,7 +59,7 @@ def service(namespace: str, name: str, models: list[str], **spec: Any) -> str:
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "modelRepository": {"configMap": {"name": f"{name}-code", "items": items}},
-            "models": [model(one) for one in models],
+            "models": [model(one) if isinstance(one, str) else one for one in models],
             "accelerator": {"migProfile": "1g.10gb"},
             **spec,
         },

@@ -11,47 +11,7 @@ import pytest
 
 from gpufleet_sandbox import inference, kubectl
 from tests.e2e.fleet import manifests
-
-NAME = "vision"
-TIMEOUT = "--timeout=180s"
-
-
-def apply(fleet: kubectl.Kubectl, manifest: str) -> None:
-    fleet.run("apply", "--server-side", "-f", "-", stdin=manifest)
-
-
-def status(fleet: kubectl.Kubectl, namespace: str) -> dict[str, Any]:
-    read: dict[str, Any] = fleet.get("tsvc", NAME, "-n", namespace).get("status", {})
-    return read
-
-
-def models(fleet: kubectl.Kubectl, namespace: str) -> dict[str, str]:
-    return {one["name"]: one["state"] for one in status(fleet, namespace).get("models", [])}
-
-
-def pods(fleet: kubectl.Kubectl, namespace: str) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = fleet.get("pods", "-n", namespace, "-l", f"gpufleet.dev/service={NAME}")[
-        "items"
-    ]
-    return [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def answers(fleet: kubectl.Kubectl, namespace: str, model: str) -> list[float]:
-    with inference.forward(fleet, namespace, f"svc/{NAME}", 8000) as address:
-        return inference.infer(address, model, "X", [1.0, 2.0, 3.0, 4.0])
-
-
-@pytest.fixture
-def serving(fleet: kubectl.Kubectl, namespace: str) -> str:
-    """A namespace in which the service runs and is Ready."""
-    apply(fleet, manifests.service(namespace, NAME, ["doubler"]))
-    fleet.run("wait", "-n", namespace, f"tsvc/{NAME}", "--for=condition=Ready", TIMEOUT)
-    return namespace
+from tests.e2e.fleet.services import NAME, TIMEOUT, answers, apply, is_ready, models, pods, status
 
 
 def test_serves_on_a_slice_and_says_so(fleet: kubectl.Kubectl, serving: str) -> None:
@@ -83,6 +43,7 @@ def test_an_ensemble_answers_as_one_model(fleet: kubectl.Kubectl, namespace: str
     example = pathlib.Path(__file__).parents[3] / "examples" / "serving" / "ensemble.yaml"
     fleet.run("apply", "--server-side", "-n", namespace, "-f", str(example))
     fleet.run("wait", "-n", namespace, "tsvc/risk", "--for=condition=Ready", TIMEOUT)
+    fleet.run("wait", "-n", namespace, "tsvc/risk", "--for=condition=Reconciling=False", TIMEOUT)
     request = {"name": "RAW", "shape": [1, 4], "datatype": "FP32", "data": [0.0, 0.0, 9.0, 0.0]}
     with inference.forward(fleet, namespace, "svc/risk", 8000) as address:
         answer = inference.post(address, "/v2/models/risk/infer", {"inputs": [request]})

@@ -153,12 +153,12 @@ RULES = [
     pytest.param(pool("a" * 64), "a GPUPool has at most 63 characters", id="pool-name-too-long"),
     pytest.param(
         service(modelRepository={"configMap": None}),
-        "needs exactly one of persistentVolumeClaim, image, configMap: set one",
+        "needs exactly one of persistentVolumeClaim, image, configMap, s3, gcs, azure: set one",
         id="no-repository",
     ),
     pytest.param(
         service(modelRepository={"image": {"reference": "models:1"}}),
-        "needs exactly one of persistentVolumeClaim, image, configMap: remove all but one",
+        "needs exactly one of persistentVolumeClaim, image, configMap, s3, gcs, azure: remove all but one",
         id="two-repositories",
     ),
     pytest.param(service(**from_claim(path="a/../b")), "a/../b may not hold ..", id="path-leaves-the-volume"),

@@ -11,7 +11,8 @@ from tritonclient.utils import InferenceServerException
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 1000)]
 # An ensemble has no folder in the repository, and Triton asks for a version: a file given along makes one.
 _ENSEMBLE_FILES = {"file:1/ensemble": b""}
-_INDEX_TIMEOUT_S = 5.0
+_POLL_FAILED = "failed to poll from model repository"
+_LOOK_TIMEOUT_S = 5.0
 _UNLOAD_TIMEOUT_S = 60.0
 
 
@@ -44,15 +45,15 @@ class Server:
     async def loaded(self) -> dict[str, str]:
         """Models that answer requests now, and which versions of them: "3" or "2,3"."""
         try:
-            index = await self._client.get_model_repository_index(
-                headers=self._headers, as_json=True, client_timeout=_INDEX_TIMEOUT_S
+            # The repository's index has what is in its folders, and an ensemble has none there.
+            ready = await self._client.get_inference_statistics(
+                headers=self._headers, as_json=True, client_timeout=_LOOK_TIMEOUT_S
             )
         except InferenceServerException as error:
             raise _read_error(error) from error
         found: dict[str, list[str]] = {}
-        for one in index.get("models", ()):
-            if one.get("state") == "READY":
-                found.setdefault(one["name"], []).append(one.get("version", ""))
+        for one in ready.get("model_stats", ()):
+            found.setdefault(one["name"], []).append(one.get("version", ""))
         return {name: ",".join(sorted(versions, key=_by_number)) for name, versions in found.items()}
 
     async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
@@ -68,7 +69,7 @@ class Server:
         except InferenceServerException as error:
             if _is_down(error):
                 raise ServerDownError(str(error)) from error
-            raise LoadError(str(error.message())) from error
+            raise LoadError(explain(str(error.message()))) from error
 
     async def unload(self, name: str) -> None:
         try:
@@ -78,6 +79,13 @@ class Server:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def explain(message: str) -> str:
+    """Triton's words, and where to look where it tells the reason to its log alone."""
+    if _POLL_FAILED in message:
+        return f"{message}; the reason is in the log of the pod's container triton"
+    return message
 
 
 def _by_number(version: str) -> tuple[int, str]:
