@@ -21,9 +21,7 @@ def build_wanted(service: triton_service.TritonService) -> dict[str, Any]:
     """
     if faults := find_faults(service):
         raise config.ConfigError(faults)
-    built = {one.name: config.build(one) for one in graph.order(service.spec.models)}
-    by_name = {one.name: one for one in service.spec.models}
-    wanted = [_build_entry(by_name[name], config.to_json(found)) for name, found in built.items()]
+    wanted = [_build_entry(one) for one in graph.order(service.spec.models)]
     return {"revision": meta.short_hash(wanted), "models": wanted}
 
 
@@ -40,10 +38,10 @@ def find_faults(service: triton_service.TritonService) -> list[str]:
     return faults
 
 
-def _build_entry(one: model.Model, wire: Mapping[str, Any]) -> dict[str, Any]:
+def _build_entry(one: model.Model) -> dict[str, Any]:
     if is_as_in_repository(one):
         return {"name": one.name}
-    entry: dict[str, Any] = {"name": one.name, "config": wire}
+    entry: dict[str, Any] = {"name": one.name, "config": config.to_json(config.build(one))}
     if one.ensemble is not None:
         entry["after"] = sorted({step.model_name for step in one.ensemble.steps})
     return entry
