@@ -12,7 +12,7 @@ import yaml
 
 from gpufleet.api import triton_service
 from gpufleet.api.triton import model
-from gpufleet.decide.serving import models, pod
+from gpufleet.decide.serving import models
 from gpufleet.decide.triton import change, config, graph
 
 _COLOURS = {
@@ -118,7 +118,7 @@ def _read_running(namespace: str, name: str) -> dict[str, Any]:
 
     try:
         kubernetes_config.load_kube_config()
-        found = client.CoreV1Api().read_namespaced_config_map(pod.wanted_models_name(name), namespace)
+        found = client.CoreV1Api().read_namespaced_config_map(names.wanted_models_name(name), namespace)
         listed: dict[str, Any] = json.loads(found.data[names.WANTED_MODELS_KEY])
     except kubernetes_config.ConfigException as error:
         raise click.ClickException(f"no cluster to compare with: {error}") from error

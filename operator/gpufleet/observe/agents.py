@@ -106,7 +106,7 @@ class AgentPoller:
 
     def _wanted(self, namespace: str, service: str) -> str | None:
         """The revision in the service's ConfigMap."""
-        found = self._cluster.read_raw("ConfigMap", namespace, f"{service}-models")
+        found = self._cluster.read_raw("ConfigMap", namespace, names.wanted_models_name(service))
         if found is None:
             self._read.pop((namespace, service), None)
             return None

@@ -28,3 +28,8 @@ TRITON_METRICS_PORT = 8002
 
 WANTED_MODELS_KEY = "models.json"
 """Key of the ConfigMap that tells the model agent what to load."""
+
+
+def wanted_models_name(service: str) -> str:
+    """The ConfigMap that tells the agents of a service what to load."""
+    return f"{service}-models"

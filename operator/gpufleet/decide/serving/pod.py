@@ -148,12 +148,7 @@ def _build_volumes(
 ) -> list[dict[str, Any]]:
     return [
         *models.volumes,
-        {"name": "wanted", "configMap": {"name": wanted_models_name(service.metadata.name)}},
+        {"name": "wanted", "configMap": {"name": names.wanted_models_name(service.metadata.name)}},
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
     ]
-
-
-def wanted_models_name(service: str) -> str:
-    """The ConfigMap that tells the agents of a service what to load."""
-    return f"{service}-models"

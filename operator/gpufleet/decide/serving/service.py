@@ -73,7 +73,7 @@ def _plan(
     }
     text = {names.WANTED_MODELS_KEY: models.to_text(wanted)}
     manifests = (
-        core.build_config_map(pod.wanted_models_name(name), namespace, ours, text),
+        core.build_config_map(names.wanted_models_name(name), namespace, ours, text),
         core.build_service(name, namespace, ours, ours, ports),
         core.build_service(f"{name}-headless", namespace, ours, ours, ports, headless=True),
         workloads.build_deployment(
