@@ -26,8 +26,7 @@ OnWrite = Callable[[str, str], None]
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-WATCH_TIMEOUT_S = 290
-"""Length of one watch; the next goes on from where it was."""
+WATCH_TIMEOUT_S = 290  # of one watch; the next goes on from where it was
 
 PLURALS: Mapping[str, str] = {
     "TritonService": "tritonservices",
@@ -150,8 +149,9 @@ class Client:
         params = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._write("apply", "PATCH", url_path, body, params, APPLY_PATCH)
 
-    async def merge_patch(self, url_path: str, body: Mapping[str, Any]) -> Raw:
-        return await self._write("patch", "PATCH", url_path, body, {}, MERGE_PATCH)
+    async def merge_patch(self, url_path: str, body: Mapping[str, Any], *, manager: str) -> Raw:
+        """Conflict where `body` has a resourceVersion that is no longer the object's."""
+        return await self._write("patch", "PATCH", url_path, body, {"fieldManager": manager}, MERGE_PATCH)
 
     async def create(self, url_path: str, body: Mapping[str, Any]) -> Raw:
         return await self._write("create", "POST", url_path, body, {}, "application/json")

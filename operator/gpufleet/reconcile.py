@@ -46,7 +46,7 @@ async def reconcile(key: Key, runtime: Runtime) -> float | None:
         if decided is None:
             return None
         try:
-            await children.apply(runtime.client, runtime.cluster, raw, decided.apply, decided.keep)
+            await children.apply(runtime.client, runtime.cluster, raw, decided)
         except children.ChildLeavingError as error:
             _LOG.info("waiting: %s", error, extra={"kind": key.kind, "object": key.name})
             await _report(raw, decided, runtime)

@@ -77,6 +77,7 @@ KINDS = (
             Column("Assigned", ".status.assignment.replicas", "integer", "Servers that may run."),
             ACCELERATOR,
             condition_column("Ready", "Reason", "reason"),
+            Column("Rollout", ".status.rollout.phase", description="Phase of the rollout, if there is one."),
             AGE,
             condition_column("Ready", "Message", "message", WIDE),
         ),

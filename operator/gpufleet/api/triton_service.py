@@ -9,6 +9,7 @@ import pydantic
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules
 from gpufleet.api import model_repository as repositories
+from gpufleet.api import rollout as rollouts
 from gpufleet.api.triton import model
 
 KIND = "TritonService"
@@ -65,6 +66,10 @@ class TritonServiceSpec(meta.Schema):
     template: Annotated[
         ServerTemplate | None, pydantic.Field(description="The Triton container and its pod.")
     ] = None
+    rollout: Annotated[
+        rollouts.Rollout | None,
+        pydantic.Field(description="How servers are replaced when image, accelerator or template change."),
+    ] = None
 
 
 ModelState = Literal["Pending", "Loading", "Ready", "Failed"]
@@ -100,6 +105,12 @@ class ServiceAssignment(meta.Schema):
     ] = ""
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
+    rollout: Annotated[
+        str, pydantic.Field(max_length=128, description="The rollout's request that surge answers.")
+    ] = ""
+    surge: Annotated[
+        meta.Count, pydantic.Field(description="Servers that may run beyond replicas during the rollout.")
+    ] = 0
 
 
 class TritonServiceStatus(meta.Schema):
@@ -125,6 +136,9 @@ class TritonServiceStatus(meta.Schema):
             max_length=64, description="State of every model.", json_schema_extra=rules.list_map("name")
         ),
     ] = pydantic.Field(default_factory=list)
+    rollout: Annotated[
+        rollouts.RolloutStatus | None, pydantic.Field(description="The rollout under way, or that failed.")
+    ] = None
     assignment: Annotated[
         ServiceAssignment | None, pydantic.Field(description="What the fleet cycle gave this service.")
     ] = None

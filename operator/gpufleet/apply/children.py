@@ -6,13 +6,13 @@ writes and does not force, so that an object which appears in between refuses it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gpufleet import kube
 from gpufleet.api import meta
 from gpufleet.apply import drift
-from gpufleet.state import children, names
+from gpufleet.state import children, decision, names
 
 
 class ChildConflictError(Exception):
@@ -37,23 +37,25 @@ async def apply(
     client: kube.Client,
     owned: Owned,
     owner: Mapping[str, Any],
-    manifests: Sequence[Mapping[str, Any]],
-    keep: frozenset[children.ChildRef],
+    decided: decision.Decision,
 ) -> None:
-    """Deletes what is neither wanted nor kept, then applies `manifests` in order: release before taking.
+    """Deletes what is neither wanted nor kept, scales, then applies in order: release before taking.
 
     Raises:
         ChildConflictError: a name is taken by a foreign object.
         ChildLeavingError: a name is taken by an object that is about to go.
         kube.ApiError: the API server refused or could not be reached; Conflict where a child to be deleted
-            is no longer the one that the decision saw.
+            or scaled is no longer the one that the decision saw.
     """
     uid = str(owner["metadata"]["uid"])
     existing = {child.ref: child for child in owned.children_of(uid)}
-    wanted = {children.ChildRef(one["kind"], one["metadata"]["name"]) for one in manifests}
-    for ref in sorted(existing.keys() - wanted - keep):
+    wanted = {children.ChildRef(one["kind"], one["metadata"]["name"]) for one in decided.apply}
+    for ref in sorted(existing.keys() - wanted - decided.keep):
         await _delete(client, owned, existing[ref])
-    for manifest in manifests:
+    for ref, replicas in sorted(decided.scale.items()):
+        if ref in existing:
+            await _scale(client, owned, existing[ref], replicas)
+    for manifest in decided.apply:
         ref = children.ChildRef(manifest["kind"], manifest["metadata"]["name"])
         await _apply_one(client, owned, owner, manifest, existing.get(ref))
 
@@ -110,6 +112,15 @@ async def _create(client: kube.Client, path: str, manifest: Mapping[str, Any]) -
     except kube.Conflict as error:
         name = manifest["metadata"]["name"]
         raise ChildConflictError(f"{manifest['kind']} {name} was made by somebody else just now") from error
+
+
+async def _scale(client: kube.Client, owned: Owned, child: children.Child, replicas: int) -> None:
+    if child.is_deleting or child.body["spec"].get("replicas", 1) == replicas:
+        return
+    path = kube.path(child.api_version, child.kind, child.namespace, child.name)
+    seen = {"uid": child.uid, "resourceVersion": child.resource_version}
+    patch = {"metadata": seen, "spec": {"replicas": replicas}}
+    owned.note_written(await client.merge_patch(path, patch, manager=names.FIELD_MANAGER))
 
 
 async def _delete(client: kube.Client, owned: Owned, child: children.Child) -> None:

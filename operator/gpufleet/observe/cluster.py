@@ -166,8 +166,11 @@ class Cluster:
             pools=self._pools.read_all(),
             services=services,
             jobs=jobs,
-            live_replicas=dict(self._live("Deployment", "replicas", services)),
-            live_workers=dict(self._live("Job", "parallelism", jobs)),
+            live_replicas={
+                uid: sum(int(spec.get("replicas", 1)) for spec in specs)
+                for uid, specs in self._live("Deployment", services)
+            },
+            live_workers={uid: int(own[-1].get("parallelism", 1)) for uid, own in self._live("Job", jobs)},
         )
 
     def children_of(self, uid: str) -> tuple[children.Child, ...]:
@@ -186,13 +189,12 @@ class Cluster:
             if service := pod.labels.get(names.SERVICE_LABEL):
                 yield service, pod
 
-    def _live(self, kind: str, field: str, owners: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
-        """The field of the newest child of that kind, by its owner's UID."""
+    def _live(self, kind: str, owners: tuple[Any, ...]) -> Iterator[tuple[str, list[store.Raw]]]:
+        """The specs of an owner's children of that kind, the newest last, by its UID."""
         for owner in owners:
-            owned = self._children[kind].group(owner.metadata.uid)
-            if owned:
-                newest = max(owned, key=lambda raw: raw["metadata"].get("creationTimestamp", ""))
-                yield owner.metadata.uid, int(newest["spec"].get(field, 1))
+            if owned := self._children[kind].group(owner.metadata.uid):
+                in_order = sorted(owned, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")))
+                yield owner.metadata.uid, [raw["spec"] for raw in in_order]
 
     def _pool_of(self, assignment: Any) -> gpu_pool.GPUPool | None:
         accelerator = assignment.accelerator if assignment else None

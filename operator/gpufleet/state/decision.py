@@ -23,11 +23,13 @@ class Decision:
     """What one object needs.
 
     `apply` are whole manifests under our field manager, in order; an owned child that is neither applied
-    nor kept is deleted. `status` is the whole status except `assignment`.
+    nor kept is deleted. `scale` gives replicas to kept children whose manifest is known no longer. `status`
+    is the whole status except `assignment`.
     """
 
     status: Mapping[str, Any]
     apply: tuple[Mapping[str, Any], ...] = ()
     keep: frozenset[children.ChildRef] = frozenset()
+    scale: Mapping[children.ChildRef, int] = dataclasses.field(default_factory=dict)
     events: tuple[Event, ...] = ()
     requeue_after_s: float | None = None

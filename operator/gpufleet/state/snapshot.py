@@ -20,7 +20,7 @@ class Snapshot:
     services: tuple[triton_service.TritonService, ...] = ()
     jobs: tuple[training_job.TrainingJob, ...] = ()
     live_replicas: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Replicas that a service's Deployment asks for, by the service's UID: seeds a lost assignment."""
+    """Replicas that a service's Deployments ask for, by the service's UID: seeds a lost assignment."""
     live_workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Parallelism of the newest Job of a training job, by its UID."""
 

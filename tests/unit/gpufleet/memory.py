@@ -46,6 +46,14 @@ class MemoryClient:
             raise kube.Conflict(409, "uid mismatch")
         return self._store(target, held | {"status": {**held.get("status", {}), **body["status"]}})
 
+    async def merge_patch(self, path: str, body: Mapping[str, Any], *, manager: str) -> Raw:
+        """One level deep, which is all that is asked of it."""
+        self.journal.append(("patch", path))
+        held = await self.get(path)
+        if not body["metadata"].items() <= held["metadata"].items():
+            raise kube.Conflict(409, "the precondition does not hold")
+        return self._store(path, held | {"spec": held["spec"] | body["spec"]})
+
     async def delete(self, path: str, *, uid: str, resource_version: str | None = None) -> None:
         self.journal.append(("delete", path))
         self._fail(path)

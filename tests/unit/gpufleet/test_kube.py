@@ -122,7 +122,7 @@ async def test_writes_as_the_api_server_wants_them() -> None:
     path = kube.path("v1", "ConfigMap", "team", "a")
     async with serving(recorder.answer, lambda verb, kind: heard.append((verb, kind))) as client:
         assert await client.apply(path, {"a": 1}, manager="gpufleet", force=True) == {"kind": "Any"}
-        await client.merge_patch(path, {"a": None})
+        await client.merge_patch(path, {"a": None}, manager="gpufleet")
         await client.create(kube.path("v1", "ConfigMap", "team"), {"a": 2})
         await client.delete(path, uid="u1", resource_version="7")
     token = "bearer of-the-test"
@@ -140,7 +140,7 @@ async def test_writes_as_the_api_server_wants_them() -> None:
             token,
             {"a": 1},
         ),
-        ("PATCH", path, "application/merge-patch+json", token, {"a": None}),
+        ("PATCH", f"{path}?fieldManager=gpufleet", "application/merge-patch+json", token, {"a": None}),
         ("POST", "/api/v1/namespaces/team/configmaps", "application/json", token, {"a": 2}),
         ("DELETE", path, "application/json", token, options),
     ]

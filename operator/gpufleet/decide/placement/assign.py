@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking, promises
+from gpufleet.decide.placement import booking, promises, surge
 from gpufleet.decide.training import outcome
 from gpufleet.state import assignment as assignments
 from gpufleet.state import fleet, names, snapshot
@@ -20,10 +20,11 @@ from gpufleet.state import fleet, names, snapshot
 def assign(view: snapshot.Snapshot) -> tuple[assignments.Assignment, ...]:
     """Every assignment that differs from the one the object has."""
     resolver = resolving.Resolver(view)
-    services = [(service, _assign_service(service, view, resolver)) for service in view.services]
     pods = promises.PodsByOwner(view.pods)
+    services = [(service, _assign_service(service, view, resolver, pods)) for service in view.services]
     books = booking.Books(view)
-    books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
+    lacking = books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
+    services = list(surge.grant(services, books, pods, lacking))
     jobs = _assign_jobs(view, resolver, books, pods)
     return (
         *(_changed(triton_service.KIND, one, value) for one, value in services if _differs(one, value)),
@@ -39,19 +40,25 @@ def _differs(
 
 
 def _assign_service(
-    service: triton_service.TritonService, view: snapshot.Snapshot, resolver: resolving.Resolver
+    service: triton_service.TritonService,
+    view: snapshot.Snapshot,
+    resolver: resolving.Resolver,
+    pods: promises.PodsByOwner,
 ) -> triton_service.ServiceAssignment:
     before = service.status.assignment
     replicas = service.spec.replicas
     if replicas is None:
         replicas = before.replicas if before else view.live_replicas.get(service.metadata.uid, 1)
     assigned, refusal = _resolve(before, service.spec.accelerator, resolver)
+    request, extra = surge.keep(service, pods)
     return triton_service.ServiceAssignment(
         replicas=replicas,
         accelerator=assigned,
         requested=resolving.describe(service.spec.accelerator),
         reason=refusal.reason if refusal else "",
         message=refusal.message if refusal else "",
+        rollout=request,
+        surge=extra,
     )
 
 

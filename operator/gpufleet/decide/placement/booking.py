@@ -27,10 +27,13 @@ class Books:
         self._places: dict[tuple[object, ...], int] = {}
         self._open: dict[tuple[object, ...], list[fleet.Node]] = {}
 
-    def book_all(self, promised: Iterable[promises.Promise]) -> None:
-        """Takes room for pods that may start at any moment; the largest first, since they fit worst."""
-        for promise in sorted(promised, key=lambda one: (-one.accelerator.count, one.key)):
-            self.book(promise.accelerator, promise.pods)
+    def book_all(self, promised: Iterable[promises.Promise]) -> Mapping[promises.Owner, int]:
+        """Takes room for pods that may start at any moment; the largest first, since they fit worst.
+
+        Returns for how many pods of each owner there is none.
+        """
+        in_order = sorted(promised, key=lambda one: (-one.accelerator.count, one.key))
+        return {one.key: one.pods - self.book(one.accelerator, one.pods) for one in in_order}
 
     def count_room(self, assigned: accelerators.AssignedAccelerator, limit: int) -> int:
         """Pods of this need that fit now, node by node; at most `limit`."""
@@ -41,14 +44,16 @@ class Books:
                 return limit
         return room
 
-    def book(self, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
-        """Takes room for `pods` pods; what does not fit is not taken."""
+    def book(self, assigned: accelerators.AssignedAccelerator, pods: int) -> int:
+        """Takes room for `pods` pods and returns for how many; what does not fit is not taken."""
+        missing = pods
         for node, room in self._rooms(assigned):
-            if pods <= 0:
-                return
-            here = min(pods, room)
+            if missing <= 0:
+                break
+            here = min(missing, room)
             self.free[node.name][assigned.resource] -= here * assigned.count
-            pods -= here
+            missing -= here
+        return pods - max(0, missing)
 
     def explain(self, assigned: accelerators.AssignedAccelerator, workers: int) -> str:
         """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""

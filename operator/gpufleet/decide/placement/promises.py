@@ -42,14 +42,34 @@ def of_services(
     services: Iterable[tuple[triton_service.TritonService, triton_service.ServiceAssignment]],
     pods: PodsByOwner,
 ) -> Iterator[Promise]:
-    """Servers that were assigned; during a rollout, those of the next revision too."""
+    """Servers without a node yet; one of an older revision will make room for its successor."""
     for service, given in services:
         if given.accelerator:
-            owner = (names.SERVICE_LABEL, service.metadata.namespace, service.metadata.name)
-            live = [pod for pod in pods.of(owner) if not pod.is_terminal and not pod.deleting]
-            bound = sum(_holds(pod, given.accelerator) for pod in live)
-            waiting = sum(not pod.node for pod in live)
-            yield Promise(owner, given.accelerator, max(given.replicas - bound, waiting))
+            servers = count_servers(service, pods)
+            missing = given.replicas + given.surge - servers.bound
+            yield Promise(owner_of(service), given.accelerator, max(missing, servers.waiting))
+
+
+def owner_of(service: triton_service.TritonService) -> Owner:
+    """By which its pods are found."""
+    return (names.SERVICE_LABEL, service.metadata.namespace, service.metadata.name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Servers:
+    """Pods of a service that have a node for good, that have none yet, and that are about to leave theirs."""
+
+    bound: int
+    waiting: int
+    leaving: int
+
+
+def count_servers(service: triton_service.TritonService, pods: PodsByOwner) -> Servers:
+    """Of all its revisions; a pod that has ended holds nothing."""
+    found = [pod for pod in pods.of(owner_of(service)) if not pod.is_terminal]
+    leaving = sum(pod.deleting for pod in found)
+    waiting = sum(not pod.node and not pod.deleting for pod in found)
+    return Servers(bound=len(found) - leaving - waiting, waiting=waiting, leaving=leaving)
 
 
 def of_jobs(jobs: Iterable[training_job.TrainingJob], pods: PodsByOwner) -> Iterator[Promise]:

@@ -1,8 +1,8 @@
 """TritonService → children and status.
 
 The pod template never follows the fleet or the list of models: models come and go through the ConfigMap
-that the agents read, and a changed template is a new revision with a Deployment of its own. The old
-revision stays until the new one has all its pods Ready.
+that the agents read, and a changed template is a new revision with a Deployment of its own. How many
+servers each revision has is the rollout's to say.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpufleet import settings
+from gpufleet.api import meta as api_meta
 from gpufleet.api import reasons, triton_service
 from gpufleet.decide import status as statuses
 from gpufleet.decide.placement import accelerators
 from gpufleet.decide.resources import core, meta, workloads
-from gpufleet.decide.serving import models, pod, verdict
+from gpufleet.decide.serving import models, pod, revisions, rollout, verdict
 from gpufleet.decide.triton import config
-from gpufleet.state import children, decision, fleet, names, view
+from gpufleet.state import decision, names, view
 
 
 def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.datetime) -> decision.Decision:
@@ -40,114 +41,117 @@ def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.da
             service.metadata, service.status.conditions, reasons.READY, reasons.INVALID_SPEC, str(error), now
         )
         return decision.Decision(_keep_rest(service, status), keep=everything)
-    plan = _plan(view, assignment, wanted, defaults)
-    return _decide_status(view, assignment, wanted, plan, now)
+    return _decide(view, assignment, wanted, defaults, now)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Plan:
-    """The children to apply, and the pods of the revision that they describe."""
-
-    revision: str
-    manifests: tuple[Mapping[str, Any], ...]
-    current: tuple[fleet.Pod, ...]
-
-
-def _plan(
+def _decide(
     view: view.ServiceView,
     assignment: triton_service.ServiceAssignment,
     wanted: Mapping[str, Any],
     defaults: settings.Settings,
-) -> _Plan:
-    service = view.service
-    template = pod.build_template(service, assignment.accelerator, view.pool, defaults)
+    now: datetime.datetime,
+) -> decision.Decision:
+    template = pod.build_template(view.service, assignment.accelerator, view.pool, defaults)
     revision = meta.short_hash(template)
     template["metadata"]["labels"][names.REVISION_LABEL] = revision
+    facts = revisions.find_facts(view, assignment, revision)
+    step = rollout.plan(facts, now)
+    manifests = _build_shared(view.service, wanted)
+    if revision in step.replicas:
+        manifests += (_build_deployment(view.service, revision, step.replicas[revision], template),)
+    others = {
+        child.ref: step.replicas[name]
+        for name, child in revisions.deployments(view).items()
+        if name in step.replicas and name != revision
+    }
+    status, conditions = _build_status(view, assignment, wanted, facts, step, now)
+    return decision.Decision(
+        status=status,
+        apply=manifests,
+        keep=frozenset(others),
+        scale=others,
+        events=(
+            *statuses.events_of_change(view.service.status.conditions, conditions),
+            *revisions.events_of_change(facts, step),
+        ),
+        requeue_after_s=step.due_s,
+    )
+
+
+def _build_shared(
+    service: triton_service.TritonService, wanted: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
+    """What all revisions have in common: the wanted models and the names that clients know."""
     name, namespace = service.metadata.name, service.metadata.namespace
     ours = {names.SERVICE_LABEL: name}
-    of_revision = {**ours, names.REVISION_LABEL: revision}
     ports = {
         "http": names.TRITON_HTTP_PORT,
         "grpc": names.TRITON_GRPC_PORT,
         "metrics": names.TRITON_METRICS_PORT,
     }
     text = {names.WANTED_MODELS_KEY: models.to_text(wanted)}
-    manifests = (
+    return (
         core.build_config_map(names.wanted_models_name(name), namespace, ours, text),
         core.build_service(name, namespace, ours, ours, ports),
         core.build_service(f"{name}-headless", namespace, ours, ours, ports, headless=True),
-        workloads.build_deployment(
-            f"{name}-{revision}", namespace, of_revision, of_revision, assignment.replicas, template
-        ),
     )
-    current = tuple(p for p in view.pods if p.labels.get(names.REVISION_LABEL) == revision and _counts(p))
-    return _Plan(revision, manifests, current)
 
 
-def _counts(pod: fleet.Pod) -> bool:
-    return not pod.deleting and not pod.is_terminal
+def _build_deployment(
+    service: triton_service.TritonService, revision: str, replicas: int, template: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    name, namespace = service.metadata.name, service.metadata.namespace
+    labels = {names.SERVICE_LABEL: name, names.REVISION_LABEL: revision}
+    return workloads.build_deployment(f"{name}-{revision}", namespace, labels, labels, replicas, template)
 
 
-def _decide_status(
+def _build_status(
     view: view.ServiceView,
     assignment: triton_service.ServiceAssignment,
     wanted: Mapping[str, Any],
-    plan: _Plan,
+    facts: rollout.Facts,
+    step: rollout.Step,
     now: datetime.datetime,
-) -> decision.Decision:
+) -> tuple[Mapping[str, Any], list[api_meta.Condition]]:
     service = view.service
-    serving = [p for p in view.pods if _counts(p)]
-    is_rolled_out = sum(p.ready for p in plan.current) >= assignment.replicas
-    listed = models.summarise([entry["name"] for entry in wanted["models"]], plan.current, view.reports)
+    serving = tuple(p for p in view.pods if revisions.counts(p))
+    current = tuple(p for p in serving if p.labels.get(names.REVISION_LABEL) in step.serving)
+    listed = models.summarise([entry["name"] for entry in wanted["models"]], current, view.reports)
     found = verdict.judge(
         verdict.Facts(
             replicas=assignment.replicas,
-            current=plan.current,
-            serving=tuple(serving),
+            current=current,
+            serving=serving,
             models=tuple(listed),
             awaiting_agents=any(
-                p.uid in view.reports and view.reports[p.uid].revision != wanted["revision"]
-                for p in plan.current
+                p.uid in view.reports and view.reports[p.uid].revision != wanted["revision"] for p in current
             ),
-            is_rolled_out=is_rolled_out and len(serving) == len(plan.current),
+            rollout=step.status,
         )
     )
-    old = service.status.conditions
-    conditions = statuses.build_conditions(service.metadata, old, reasons.READY, found, now)
+    conditions = statuses.build_conditions(
+        service.metadata, service.status.conditions, reasons.READY, found, now
+    )
     name, namespace = service.metadata.name, service.metadata.namespace
+    failed = step.status is not None and step.status.phase == "Returned"
     status = triton_service.TritonServiceStatus(
         observed_generation=service.metadata.generation,
         conditions=conditions,
         replicas=len(serving),
         ready_replicas=sum(p.ready for p in serving),
         selector=f"{names.SERVICE_LABEL}={name}",
-        revision=plan.revision,
+        revision=step.status.previous if step.status and failed else facts.wanted,
         endpoint=f"{name}.{namespace}.svc:{names.TRITON_HTTP_PORT}",
         models=listed,
+        rollout=step.status,
     )
-    return decision.Decision(
-        status=status.to_wire(),
-        apply=plan.manifests,
-        keep=frozenset() if is_rolled_out else _find_kept(view),
-        events=statuses.events_of_change(old, conditions),
-    )
+    return status.to_wire(), conditions
 
 
 def _can_proceed(assignment: triton_service.ServiceAssignment, service: triton_service.TritonService) -> bool:
     """Whether the assignment answers the present accelerator block, and with one if it asks for one."""
     wanted = service.spec.accelerator
     return accelerators.answers(assignment, wanted) and (wanted is None or assignment.accelerator is not None)
-
-
-def _find_kept(view: view.ServiceView) -> frozenset[children.ChildRef]:
-    """Revisions that serve while the new one comes up; all, where none does: the cause may pass.
-
-    A revision that was superseded before any of its pods was ready only holds what the next one needs.
-    """
-    ready = {pod.labels.get(names.REVISION_LABEL) for pod in view.pods if pod.ready and _counts(pod)}
-    revisions = [child for child in view.children if child.kind == "Deployment"]
-    serving = [child for child in revisions if child.labels.get(names.REVISION_LABEL) in ready]
-    return frozenset(child.ref for child in serving or revisions)
 
 
 def _wait(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gpufleet.api import reasons, triton_service
+from gpufleet.api import rollout as rollouts
 from gpufleet.decide import diagnosis
 from gpufleet.decide import status as statuses
 from gpufleet.state import fleet
@@ -19,13 +20,20 @@ class Facts:
     serving: tuple[fleet.Pod, ...]
     models: tuple[triton_service.ModelStatus, ...]
     awaiting_agents: bool
-    is_rolled_out: bool
+    rollout: rollouts.RolloutStatus | None = None
 
 
 def judge(facts: Facts) -> statuses.Verdict:
     """Ready: every model answers somewhere. Reconciling: the fleet is still moving to the spec."""
     is_well, reason, message = _judge_serving(facts)
-    return statuses.Verdict(is_well, reason, message, reconciling=_find_movement(facts))
+    has_failed = facts.rollout is not None and facts.rollout.phase == "Returned"
+    return statuses.Verdict(
+        is_well,
+        reason,
+        message,
+        reconciling=_find_movement(facts),
+        stalled=(reasons.ROLLOUT_FAILED, facts.rollout.message) if facts.rollout and has_failed else None,
+    )
 
 
 def _judge_serving(facts: Facts) -> tuple[bool, str, str]:
@@ -45,13 +53,19 @@ def _judge_serving(facts: Facts) -> tuple[bool, str, str]:
 def _explain(facts: Facts) -> tuple[str, str]:
     """Why no pod is ready."""
     found = diagnosis.diagnose(pod for pod in facts.serving if not pod.ready)
+    if found is None and facts.rollout and facts.rollout.strategy == "DrainFirst":
+        return reasons.ROLLOUT_IN_PROGRESS, facts.rollout.message
     return found or (reasons.PODS_NOT_READY, "no pod has all its models loaded yet")
 
 
 def _find_movement(facts: Facts) -> tuple[str, str] | None:
     if facts.awaiting_agents:
         return reasons.ROLLOUT_IN_PROGRESS, "pods have yet to load the wanted models"
-    if facts.is_rolled_out:
+    is_moving = facts.rollout is not None and facts.rollout.phase in ("Waiting", "Progressing")
+    all_there = sum(pod.ready for pod in facts.current) >= facts.replicas
+    if not is_moving and all_there and len(facts.current) == len(facts.serving):
         return None
     found = diagnosis.diagnose(pod for pod in facts.current if not pod.ready)
+    if found is None and facts.rollout and is_moving:
+        return reasons.ROLLOUT_IN_PROGRESS, facts.rollout.message
     return found or (reasons.ROLLOUT_IN_PROGRESS, "waiting for pods of the current revision")

@@ -10,7 +10,7 @@ import pytest
 from gpufleet import kube
 from gpufleet.api import meta
 from gpufleet.apply import children as applying
-from gpufleet.state import children, names
+from gpufleet.state import children, decision, names
 from tests.unit.gpufleet import memory
 
 OWNER = {"kind": "TritonService", "metadata": {"name": "vision", "namespace": "team", "uid": "uid-vision"}}
@@ -65,10 +65,12 @@ async def apply(
     known: Known,
     *manifests: Mapping[str, Any],
     keep: frozenset[Any] = frozenset(),
+    scale: Mapping[children.ChildRef, int] | None = None,
 ) -> list[str]:
     """The writes that it took."""
     client.journal.clear()
-    await applying.apply(client, known, OWNER, manifests, keep)  # type: ignore[arg-type]
+    decided = decision.Decision({}, apply=manifests, keep=keep, scale=scale or {})
+    await applying.apply(client, known, OWNER, decided)  # type: ignore[arg-type]
     return client.written()
 
 
@@ -154,3 +156,34 @@ async def test_a_child_that_is_being_deleted_is_waited_for() -> None:
 
 def copy_with(raw: Mapping[str, Any], **metadata: Any) -> dict[str, Any]:
     return {**raw, "metadata": {**raw["metadata"], **metadata}}
+
+
+def deployment(replicas: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "old", "namespace": "team"},
+        "spec": {"replicas": replicas, "template": {}},
+    }
+
+
+async def test_a_kept_child_is_scaled_before_anything_new_comes() -> None:
+    client, known = memory.MemoryClient(), Known()
+    known.note_written(client.add(deployment(4)))
+    old = children.ChildRef("Deployment", "old")
+    wanted = {"keep": frozenset({old}), "scale": {old: 3}}
+    assert await apply(client, known, config_map(), **wanted) == [  # type: ignore[arg-type]
+        "patch deployments/old",
+        "apply configmaps/wanted",
+    ]
+    assert known.held[old]["spec"] == {"replicas": 3, "template": {}}
+    assert await apply(client, known, config_map(), **wanted) == []  # type: ignore[arg-type]
+
+
+async def test_a_child_that_has_changed_since_the_decision_is_not_scaled() -> None:
+    client, known = memory.MemoryClient(), Known()
+    known.note_written(client.add(deployment(4)))
+    client.add(deployment(5))
+    old = children.ChildRef("Deployment", "old")
+    with pytest.raises(kube.Conflict):
+        await apply(client, known, keep=frozenset({old}), scale={old: 3})

@@ -224,8 +224,8 @@ def test_gangs(jobs, pods, expected) -> None:
         pytest.param(
             1,
             [make_service_pod("v-0", node="a", requests={GPU: 1})],
-            0,
-            id="one with another need stands for nothing of the present one",
+            1,
+            id="one of an older need has its place; a rollout asks for more",
         ),
     ],
 )

@@ -56,9 +56,9 @@ def pods(revision: str, *readiness: bool, **fields: Any) -> tuple[fleet.Pod, ...
     )
 
 
-def old_deployment(revision: str) -> children.Child:
+def old_deployment(revision: str, replicas: int = 2) -> children.Child:
     labels = {names.SERVICE_LABEL: "vision", names.REVISION_LABEL: revision}
-    return builders.make_child("Deployment", f"vision-{revision}", labels=labels, spec={"replicas": 2})
+    return builders.make_child("Deployment", f"vision-{revision}", labels=labels, spec={"replicas": replicas})
 
 
 def read(decided: decision.Decision) -> dict[str, tuple[str, str]]:
@@ -163,31 +163,75 @@ def test_of_a_service_that_just_came_nothing_is_said_yet() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """Pods by revision: r0 and r1 are older, `new` is what the spec asks for."""
+    """Ready pods by revision: r0 and r1 are older, `new` is what the spec asks for."""
 
-    old: tuple[bool, ...] = ()
     older: tuple[bool, ...] = ()
+    old: tuple[bool, ...] = ()
     new: tuple[bool, ...] = ()
+    before: dict[str, Any] | None = None
+    surge: int | None = None
+
+
+UNDER_WAY = {"phase": "Progressing", "strategy": "Surge"}
+RETURNED = {"phase": "Returned", "message": "no image"}
 
 
 @pytest.mark.parametrize(
-    ("rollout", "kept"),
+    ("rollout", "scaled", "applied", "phase"),
     [
-        pytest.param(Rollout(old=(True, True)), {"r1"}, id="no new pod yet"),
-        pytest.param(Rollout(old=(True, True), new=(True, False)), {"r1"}, id="not all new pods ready"),
-        pytest.param(Rollout(old=(True, True), new=(True, True)), set(), id="all new pods ready"),
-        pytest.param(Rollout(older=(True,), old=(False,)), {"r0"}, id="one superseded before it served"),
-        pytest.param(Rollout(older=(True,), old=(True,)), {"r0", "r1"}, id="both serve"),
-        pytest.param(Rollout(older=(False,), old=(False,)), {"r0", "r1"}, id="none serves for the moment"),
+        pytest.param(Rollout(old=(True, True)), {"r1": 2}, None, "Waiting", id="room is looked for"),
+        pytest.param(
+            Rollout(old=(True, True), surge=1), {"r1": 2}, 1, "Progressing", id="one more beside it"
+        ),
+        pytest.param(
+            Rollout(old=(True, True), new=(True,), before=UNDER_WAY, surge=1),
+            {"r1": 1},
+            1,
+            "Progressing",
+            id="one for one",
+        ),
+        pytest.param(
+            Rollout(old=(True,), new=(True, True), before=UNDER_WAY, surge=1), {}, 2, None, id="all new ready"
+        ),
+        pytest.param(
+            Rollout(old=(True, True), new=(False,), before=RETURNED),
+            {"r1": 2},
+            None,
+            "Returned",
+            id="returned",
+        ),
+        pytest.param(
+            Rollout(older=(True, True), old=(False,), before={"phase": "Waiting", "previous": "r0"}),
+            {"r0": 1, "r1": 1},
+            None,
+            "Waiting",
+            id="one superseded before it served",
+        ),
+        pytest.param(Rollout(older=(False,), old=(False,)), {}, 2, None, id="none of the old served"),
     ],
 )
-def test_old_revisions_stay_while_they_are_needed(rollout: Rollout, kept: set[str]) -> None:
-    service = make()
-    revision = revision_of(service)
+def test_revisions_side_by_side(
+    rollout: Rollout, scaled: dict[str, int], applied: int | None, phase: str | None
+) -> None:
+    revision = revision_of(make())
+    answer = {"rollout": f"{revision}:100", "surge": rollout.surge} if rollout.surge is not None else {}
+    before = {"revision": revision, "previous": "r1", **rollout.before} if rollout.before else None
+    service = make({**TWO, **answer}, status={"rollout": before} if before else {})
     shown = (*pods("r0", *rollout.older), *pods("r1", *rollout.old), *pods(revision, *rollout.new))
-    owned = tuple(old_deployment(one) for one in ("r0", "r1"))
+    owned = tuple(
+        old_deployment(name, len(held))
+        for name, held in (("r0", rollout.older), ("r1", rollout.old), (revision, rollout.new))
+        if held
+    )
     decided = decide(service, children=owned, pods=shown)
-    assert {ref.name for ref in decided.keep} == {f"vision-{one}" for one in kept}
+    assert {ref.name.removeprefix("vision-"): count for ref, count in decided.scale.items()} == scaled
+    assert decided.keep == decided.scale.keys()
+    assert [one["spec"]["replicas"] for one in by_kind(decided, "Deployment")] == (
+        [] if applied is None else [applied]
+    )
+    assert decided.status.get("rollout", {}).get("phase") == phase
+    assert (read(decided)["Stalled"] == ("True", reasons.ROLLOUT_FAILED)) is (phase == "Returned")
+    assert decided.status["revision"] == ("r1" if phase == "Returned" else revision)
 
 
 def test_scaled_to_zero_nothing_old_stays() -> None:
