@@ -73,5 +73,47 @@ def model() -> None:
     model_main.run()
 
 
+@agent.command()
+@click.option("--url", required=True, metavar="HOST:PORT", help="Triton's gRPC endpoint.")
+@click.option("--model", "model_name", required=True, help="Name of the model.")
+@click.option("--seconds", default=10.0, show_default=True, help="How long requests are sent.")
+@click.option(
+    "--concurrency", default=1, show_default=True, help="Connections; with --rate 0, requests at a time."
+)
+@click.option(
+    "--rate", default=0.0, help="Requests per second, whatever the server does; 0: one after another."
+)
+@click.option("--count", default=0, help="End after so many requests; 0: only time ends it.")
+@click.option("--retries", default=0, help="Attempts after a failure.")
+@click.option("--batch", default=1, show_default=True, help="Items per request.")
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="INPUT=N,N", help="Dimensions that the model leaves open."
+)
+@click.option("--balance", is_flag=True, help="Spread each connection over all addresses of the name.")
+def load(
+    url: str,
+    model_name: str,
+    seconds: float,
+    concurrency: int,
+    rate: float,
+    count: int,
+    retries: int,
+    batch: int,
+    shapes: tuple[str, ...],
+    balance: bool,
+) -> None:
+    """Send inference requests and print what came of them as JSON lines."""
+    from gpufleet.agents.load import main as load_main
+    from gpufleet.agents.load import traffic
+
+    dims = {
+        name: [int(size) for size in sizes.split(",")]
+        for name, _, sizes in (one.partition("=") for one in shapes)
+    }
+    target = load_main.Target(url, model_name, batch, dims, balance=balance)
+    plan = traffic.Plan(seconds, concurrency, rate, count, retries)
+    raise SystemExit(load_main.run(target, plan))
+
+
 if __name__ == "__main__":
     main()
