@@ -97,7 +97,7 @@ def test_a_revision_that_cannot_start_goes_and_the_old_one_has_never_stopped(
     fleet: kubectl.Kubectl, old: str
 ) -> None:
     before = wait_for(fleet, old, old=2)["old"]
-    deadline = {"progressDeadlineSeconds": 15}
+    deadline = {"progressDeadlineSeconds": 40}
     missing = {**env("new"), "image": "gpufleet.dev/missing:1"}
     roll(fleet, old, replicas=2, template=missing, rollout=deadline)
     kubectl.wait_until(

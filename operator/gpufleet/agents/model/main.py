@@ -15,7 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 from pythonjsonlogger import json as json_logs
 
-from gpufleet.agents.model import keeper, server, settings
+from gpufleet.agents.model import connections, keeper, server, settings
+from gpufleet.state import names
+
+_CLIENT_PORTS = frozenset({names.TRITON_HTTP_PORT, names.TRITON_GRPC_PORT})
+_DRAIN_POLL_S = 0.5
 
 
 def run() -> None:
@@ -94,7 +98,16 @@ async def _models(kept: keeper.Keeper) -> web.Response:
 
 
 async def _prestop(kept: keeper.Keeper) -> web.Response:
-    """Answers when clients have had time to turn to other pods; only then is Triton told to stop."""
+    """Answers when clients have turned to other pods; only then is Triton told to stop."""
     kept.is_draining = True
-    await asyncio.sleep(kept.settings.drain_s)
+    await drain(kept.settings, lambda: connections.count_clients(_CLIENT_PORTS))
     return web.json_response({"drained": True})
+
+
+async def drain(config: settings.AgentSettings, count_clients: Callable[[], int]) -> None:
+    """Waits for the routers, then for the clients, whose connections Triton closes when they grow old."""
+    await asyncio.sleep(config.drain_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(config.drain_limit_s - config.drain_s):
+            while count_clients():  # noqa: ASYNC110 - the kernel tells nobody when a connection ends
+                await asyncio.sleep(_DRAIN_POLL_S)

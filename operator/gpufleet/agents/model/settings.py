@@ -31,4 +31,6 @@ class AgentSettings(pydantic_settings.BaseSettings):
     """Interval at which the list and the server are looked at."""
     load_timeout_s: float = pydantic.Field(default=3600.0, gt=0)
     drain_s: float = pydantic.Field(default=10.0, ge=0)
-    """How long preStop waits after readiness is withdrawn, until no client sends here any more."""
+    """How long preStop waits at least after readiness is withdrawn, until all who route have heard of it."""
+    drain_limit_s: float = pydantic.Field(default=30.0, ge=0)
+    """How long preStop waits at most for clients to close their connections."""

@@ -19,8 +19,13 @@ from gpufleet.decide.serving import repository
 from gpufleet.state import names
 
 USER = 1000
+CONNECTION_AGE_S = 20
+"""A channel is told to reconnect after this long, give or take a tenth: so a new server gets its share, and
+one that leaves loses its clients. HTTP connections have no such limit in Triton."""
 DRAIN_S = 10
-GRACE_S = 60
+DRAIN_LIMIT_S = 30
+EXIT_S = 30
+GRACE_S = DRAIN_LIMIT_S + EXIT_S + 15
 KEY_HEADER = "gpufleet-key"
 RUN_PATH = "/run/gpufleet"
 WANTED_PATH = "/etc/gpufleet/models"
@@ -32,10 +37,10 @@ _START = f"""exec tritonserver \
 --model-control-mode=explicit \
 --http-restricted-api=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
 --grpc-restricted-protocol=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
---grpc-max-connection-age=300000 \
+--grpc-max-connection-age={CONNECTION_AGE_S * 1000} \
 --metrics-config=summary_latencies=true \
 --rate-limit=execution_count \
---exit-timeout-secs=30{{cache}}
+--exit-timeout-secs={EXIT_S}{{cache}}
 """
 
 
@@ -128,7 +133,10 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
         "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always",
         "args": ["agent", "model"],
-        "env": [{"name": "GPUFLEET_AGENT_DRAIN_S", "value": str(DRAIN_S)}],
+        "env": [
+            {"name": "GPUFLEET_AGENT_DRAIN_S", "value": str(DRAIN_S)},
+            {"name": "GPUFLEET_AGENT_DRAIN_LIMIT_S", "value": str(DRAIN_LIMIT_S)},
+        ],
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
         "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
         "readinessProbe": probe("/readyz", periodSeconds=2, failureThreshold=1, timeoutSeconds=2),

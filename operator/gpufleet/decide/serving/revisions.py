@@ -32,6 +32,7 @@ def find_facts(
         if not pod.is_terminal:
             by_revision.setdefault(pod.labels.get(names.REVISION_LABEL, ""), []).append(pod)
     new = [pod for pod in by_revision.get(wanted, ()) if counts(pod) and not pod.ready]
+    old = [pod for name, pods in by_revision.items() for pod in pods if name != wanted]
     failure = diagnosis.diagnose(new)
     return rollout.Facts(
         wanted=wanted,
@@ -43,12 +44,8 @@ def find_facts(
         granted=assignment.surge,
         need=f"{accelerator.count} × {accelerator.resource}" if accelerator else "place",
         draining_frees_it=accelerator is None
-        or any(
-            pod.requests.get(accelerator.resource, 0) >= accelerator.count
-            for name, pods in by_revision.items()
-            for pod in pods
-            if name != wanted
-        ),
+        or not old
+        or any(pod.requests.get(accelerator.resource, 0) >= accelerator.count for pod in old),
         failure=failure[1] if failure else "",
     )
 

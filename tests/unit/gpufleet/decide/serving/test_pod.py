@@ -202,9 +202,11 @@ def test_triton_drains_through_the_agent_within_its_grace() -> None:
     triton = container(built, "triton")
     assert triton["lifecycle"]["preStop"]["httpGet"]["path"] == "/prestop"
     assert triton["lifecycle"]["preStop"]["httpGet"]["port"] == 8090
-    exit_timeout_s = 30
-    assert f"--exit-timeout-secs={exit_timeout_s}" in triton["command"][-1]
-    assert built["terminationGracePeriodSeconds"] > pod.DRAIN_S + exit_timeout_s
+    assert f"--exit-timeout-secs={pod.EXIT_S}" in triton["command"][-1]
+    assert built["terminationGracePeriodSeconds"] > pod.DRAIN_LIMIT_S + pod.EXIT_S
+    # gRPC spreads the age by a tenth, so that channels do not all reconnect at once.
+    assert f"--grpc-max-connection-age={pod.CONNECTION_AGE_S * 1000} " in triton["command"][-1]
+    assert pod.DRAIN_LIMIT_S > pod.CONNECTION_AGE_S * 1.1
 
 
 def test_only_the_key_opens_the_model_repository() -> None:

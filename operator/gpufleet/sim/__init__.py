@@ -1,0 +1,1 @@
+"""Simulations on a virtual clock: what a decision would do, without a cluster."""
