@@ -81,7 +81,7 @@ def run_closed(
 
 
 class _Server:
-    """Events are (time, number, instance or None): an instance ends its batch, or the batcher looks again."""
+    """Events are (time, number, kind, instance): numbers keep the order of what happens at the same time."""
 
     def __init__(self, setting: service_time.Setting, model: Model, rng: random.Random) -> None:
         self._setting = setting
@@ -90,7 +90,7 @@ class _Server:
         self._waiting: deque[float] = deque()
         self._idle = list(range(setting.instances))
         self._running: dict[int, list[float]] = {}
-        self._events: list[tuple[float, int, str, float]] = []
+        self._events: list[tuple[float, int, str, int]] = []
         self._numbers = itertools.count()
         self._batches: list[int] = []
 
@@ -100,17 +100,14 @@ class _Server:
         """Until so many requests are answered."""
         done: list[tuple[float, float]] = []
         self._schedule_next(arrivals)
-        if not self._model.overhead_s or next_arrival(0.0) is None:
-            pass
         while self._events and len(done) < requests:
-            now_s, _, kind, detail = heapq.heappop(self._events)
+            now_s, _, kind, instance = heapq.heappop(self._events)
             if kind == "arrive":
                 self._waiting.append(now_s)
                 self._schedule_next(arrivals)
             elif kind == "return":
                 self._waiting.append(now_s)
             elif kind == "end":
-                instance = int(detail)
                 for came_s in self._running.pop(instance):
                     done.append((came_s, now_s))
                     again_s = next_arrival(now_s)
@@ -125,8 +122,8 @@ class _Server:
         if due_s is not None:
             self._push(due_s, "arrive")
 
-    def _push(self, when_s: float, kind: str, detail: float = 0.0) -> None:
-        heapq.heappush(self._events, (when_s, next(self._numbers), kind, detail))
+    def _push(self, when_s: float, kind: str, instance: int = 0) -> None:
+        heapq.heappush(self._events, (when_s, next(self._numbers), kind, instance))
 
     def _dispatch(self, now_s: float) -> None:
         while self._idle and self._waiting:

@@ -55,9 +55,9 @@ def build_trainer(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Pa
 def build_trainer_torch(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Path:
     """Debian's torch, apart from JAX: it is large, and built against another numpy than PyPI's."""
     stack = [rootfs.ensure_base(reporter, "torch", ["python3-torch"])]
-    config = archive.Config(
-        command=["python3"], environment={"PYTHONUNBUFFERED": "1", "HOME": "/tmp"}, user=USER
-    )
+    # Debian's torchrun (1.13 on Python 3.11) fails where nothing is redirected: stderr takes a way round.
+    environment = {"PYTHONUNBUFFERED": "1", "HOME": "/tmp", "PET_REDIRECTS": "2", "PET_TEE": "2"}
+    config = archive.Config(command=["python3"], environment=environment, user=USER)
     return _ensure_image(root, TRAINER_TORCH, stack, config, reporter)
 
 

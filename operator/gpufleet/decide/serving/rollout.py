@@ -181,7 +181,9 @@ def _move(facts: Facts, status: rollouts.RolloutStatus, now: datetime.datetime) 
         return Step({facts.wanted: goal}, frozenset({facts.wanted}))
     status = _note_progress(facts, status, now)
     if status.phase == "Returned":
-        return _go_back(facts, status)
+        # Once its pods are gone nobody can say any more why it failed: that is written first.
+        as_it_is = {name: one.desired for name, one in facts.revisions.items()}
+        return Step(as_it_is, frozenset({status.previous}), status, due_s=_LOOK_AGAIN_S)
     drains = status.strategy == "DrainFirst"
     surge = 0 if drains else facts.granted
     lost = step_size(facts.replicas, facts.policy) if drains else 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
+import socket
 
 import pytest
 
@@ -49,13 +49,13 @@ def test_counts(tmp_path: pathlib.Path, local: str, remote: str, state: str, exp
     assert connections.count_clients(ports, [table, tmp_path / "tcp6"]) == expected
 
 
-async def test_the_machine_lists_what_is_open() -> None:
-    server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    assert connections.count_clients(frozenset({port})) == 0, "loopback does not count"
-    writer.close()
-    server.close()
+def test_the_machine_lists_what_is_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), server.accept()[0]:
+            assert connections.count_clients(frozenset({port})) == 0, "loopback does not count"
+            shown = connections.TABLES[0].read_text()
+            assert f"0100007F:{port:04X}" in shown
 
 
 @pytest.mark.parametrize(
