@@ -12,6 +12,7 @@ import yaml
 
 from gpufleet.api import triton_service
 from gpufleet.api.triton import model
+from gpufleet.cli import tune
 from gpufleet.decide.serving import models
 from gpufleet.decide.triton import change, config, graph
 
@@ -26,6 +27,9 @@ _COLOURS = {
 @click.group()
 def triton() -> None:
     """Look at models the way Triton will."""
+
+
+triton.add_command(tune.tune)
 
 
 @triton.command("config")

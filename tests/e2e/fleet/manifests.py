@@ -26,7 +26,17 @@ class TritonPythonModel:
         fill = lambda x: numpy.full(x.shape, self.made, numpy.float32)
         return [pb.InferenceResponse([pb.Tensor("Y", fill(read(r)))]) for r in requests]
 """
-CODE = {"doubler": DOUBLER, "second": DOUBLER, "stamp": STAMP}
+# Takes 20 ms for a batch and 5 ms for each of its items.
+TIMED = """
+import time
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb.get_input_tensor_by_name(one, "X").as_numpy() for one in requests]
+        time.sleep(0.02 + 0.005 * sum(len(one) for one in inputs))
+        return [pb.InferenceResponse([pb.Tensor("Y", one * 2)]) for one in inputs]
+"""
+CODE = {"timed": TIMED, "doubler": DOUBLER, "second": DOUBLER, "stamp": STAMP}
 BROKEN = "raise RuntimeError('weights are missing')\n"
 
 
