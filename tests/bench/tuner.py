@@ -30,16 +30,14 @@ def main() -> None:
         measure = capacity.measure_with(model, objective)
         chosen = tuning.search(model.time, objective, limits, measure)
         best = max(grid, key=measure)
-        most = measure(best)
+        # The best of many noisy figures is partly luck: both are measured again, longer and with other arrivals.
+        judge = capacity.measure_with(model, objective, requests=60_000, seed=7)
+        most, ours = judge(best), judge(chosen.setting)
         print(
-            f"{name}: {chosen.setting} {chosen.capacity:.1f}/s; best {best} {most:.1f}/s",
+            f"{name}: {chosen.setting} {ours:.1f}/s; best {best} {most:.1f}/s",
             flush=True,
         )
-        rows.append(
-            report.Row(
-                f"{name}: short of the best of {len(grid)}", 100 * (1 - chosen.capacity / most), "%", 5
-            )
-        )
+        rows.append(report.Row(f"{name}: short of the best of {len(grid)}", 100 * (1 - ours / most), "%", 5))
         rows.append(report.Row(f"{name}: trials", chosen.trials, "settings", len(grid) / 10))
     report.finish("The tuner against exhaustive search, P99 objective", rows)
 

@@ -84,7 +84,7 @@ def model() -> None:
     "--rate", default=0.0, help="Requests per second, whatever the server does; 0: one after another."
 )
 @click.option("--count", default=0, help="End after so many requests; 0: only time ends it.")
-@click.option("--retries", default=0, help="Attempts after a failure.")
+@click.option("--retries", default=0, help="Attempts after a failure, 2 s later.")
 @click.option("--batch", default=1, show_default=True, help="Items per request.")
 @click.option(
     "--shape", "shapes", multiple=True, metavar="INPUT=N,N", help="Dimensions that the model leaves open."

@@ -9,12 +9,18 @@ from gpufleet.decide.triton.service_time import Setting
 from gpufleet.sim import batcher
 
 _STEPS = 9
-_REQUESTS = 6000
 _SUSTAINED = 0.97
 
 
-def measure_with(model: batcher.Model, objective: tuning.Objective) -> Callable[[Setting], float]:
+def measure_with(
+    model: batcher.Model, objective: tuning.Objective, *, requests: int = 6000, seed: int = 1
+) -> Callable[[Setting], float]:
     """A `tuning.Measure`: the same arrivals, stretched, for every setting, so that noise does not choose."""
+
+    def holds(setting: Setting, rate: float) -> bool:
+        found = batcher.run_open(setting, model, rate, requests, seed)
+        is_sustained = found.throughput >= _SUSTAINED * rate
+        return is_sustained and found.quantile_s(objective.quantile) <= objective.target_s
 
     def measure(setting: Setting) -> float:
         alone_s = model.time.predict_s(1) + model.overhead_s
@@ -24,13 +30,7 @@ def measure_with(model: batcher.Model, objective: tuning.Objective) -> Callable[
         low = 0.0
         for _ in range(_STEPS):
             rate = (low + high) / 2
-            low, high = (rate, high) if _holds(setting, model, objective, rate) else (low, rate)
+            low, high = (rate, high) if holds(setting, rate) else (low, rate)
         return low
 
     return measure
-
-
-def _holds(setting: Setting, model: batcher.Model, objective: tuning.Objective, rate: float) -> bool:
-    found = batcher.run_open(setting, model, rate, _REQUESTS)
-    is_sustained = found.throughput >= _SUSTAINED * rate
-    return is_sustained and found.quantile_s(objective.quantile) <= objective.target_s

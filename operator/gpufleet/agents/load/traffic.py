@@ -22,7 +22,8 @@ Send = Callable[[int], Awaitable[None]]
 class Plan:
     """`rate` requests a second, arriving as a Poisson process; 0: `concurrency` at a time, one after another.
 
-    `count` ends the run early; `retries` are attempts after a failure, at once.
+    `count` ends the run early; `retries` are attempts after a failure, `retry_after_s` later: gRPC itself
+    waits a second before it connects again.
     """
 
     seconds: float
@@ -30,6 +31,7 @@ class Plan:
     rate: float = 0.0
     count: int = 0
     retries: int = 0
+    retry_after_s: float = 2.0
     seed: int = 1
 
 
@@ -85,6 +87,7 @@ async def _send_one(
         except Exception as error:
             if attempt < plan.retries:
                 found.retried += 1
+                await asyncio.sleep(plan.retry_after_s)
                 continue
             found.failed += 1
             found.errors[str(error)[:200]] += 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from gpufleet.decide.triton.service_time import ServiceTime, Setting
 
 WORTH = 1.02
-"""A setting that costs more memory or delay has to be better by this factor."""
+"""What costs more memory or delay has to be better by this factor than what costs less."""
 COMPUTE_BOUND = 0.1
 """Below this share of τ(1) that is paid once per batch, batches win next to nothing."""
 
@@ -61,23 +61,29 @@ def guess(time: ServiceTime, objective: Objective, limits: Limits) -> Setting:
 
 
 def search(time: ServiceTime, objective: Objective, limits: Limits, measure: Measure) -> Choice:
-    """Uphill from the guess, by one change at a time, until none is worth it or the trials are spent."""
-    known: dict[Setting, float] = {}
-    best = guess(time, objective, limits)
-    known[best] = measure(best)
-    is_moving = True
-    while is_moving:
-        is_moving = False
-        for setting in _neighbours(best, time, limits):
-            if setting in known:
-                continue
-            if len(known) >= limits.trials:
-                break
-            known[setting] = measure(setting)
-            if _is_worth(setting, best, known):
-                best, is_moving = setting, True
-                break
+    """Uphill from the guess, by one change at a time, until nothing is better or the trials are spent.
+
+    Of what was measured the cheapest is chosen that is about as good as the best.
+    """
+    top = guess(time, objective, limits)
+    known = {top: measure(top)}
+    while (better := _find_better(top, time, limits, measure, known)) is not None:
+        top = better
+    about_as_good = [one for one, capacity in known.items() if capacity * WORTH >= known[top]]
+    best = min(about_as_good, key=_cost)
     return Choice(best, known[best], len(known), _explain(time, objective, best, known))
+
+
+def _find_better(
+    top: Setting, time: ServiceTime, limits: Limits, measure: Measure, known: dict[Setting, float]
+) -> Setting | None:
+    """The best of all that differ in one thing: the first that is better may lead to a lesser hill."""
+    around = list(_neighbours(top, time, limits))
+    for setting in around:
+        if setting not in known and len(known) < limits.trials:
+            known[setting] = measure(setting)
+    best = max((one for one in around if one in known), key=lambda one: known[one], default=top)
+    return best if known[best] > known[top] else None
 
 
 def _neighbours(setting: Setting, time: ServiceTime, limits: Limits) -> Iterator[Setting]:
@@ -95,13 +101,8 @@ def _neighbours(setting: Setting, time: ServiceTime, limits: Limits) -> Iterator
         yield change(setting, delay_s=round(time.alpha_s / 4, 6))
 
 
-def _is_worth(setting: Setting, best: Setting, known: dict[Setting, float]) -> bool:
-    def cost(one: Setting) -> tuple[int, float, int]:
-        return one.instances, one.delay_s, one.max_batch
-
-    if cost(setting) < cost(best):
-        return known[setting] * WORTH >= known[best] > 0 or known[setting] > known[best]
-    return known[setting] > known[best] * WORTH
+def _cost(setting: Setting) -> tuple[int, float, int]:
+    return setting.instances, setting.delay_s, setting.max_batch
 
 
 def describe_gain(time: ServiceTime) -> str:

@@ -58,7 +58,7 @@ async def test_failures_are_counted(fails: int, retries: int, expected: tuple[in
         if left >= 0:
             raise ConnectionError("no server")
 
-    found = await traffic.drive(traffic.Plan(30, count=4, retries=retries), send, CLOCK)
+    found = await traffic.drive(traffic.Plan(30, count=4, retries=retries, retry_after_s=0), send, CLOCK)
     assert (found.sent, found.failed, found.retried) == expected
     assert dict(found.errors) == ({"no server": found.failed} if found.failed else {})
 
