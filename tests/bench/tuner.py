@@ -30,7 +30,7 @@ def main() -> None:
         measure = capacity.measure_with(model, objective)
         chosen = tuning.search(model.time, objective, limits, measure)
         best = max(grid, key=measure)
-        # The best of many noisy figures is partly luck: both are measured again, longer and with other arrivals.
+        # The best of many noisy figures is partly luck: both are measured again, longer and apart.
         judge = capacity.measure_with(model, objective, requests=60_000, seed=7)
         most, ours = judge(best), judge(chosen.setting)
         print(
