@@ -69,7 +69,9 @@ def test_kubectl_explains(served: Cluster, path: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("resource", "header"),
     [
-        pytest.param("tsvc", "NAME READY SERVING ASSIGNED ACCELERATOR REASON AGE", id="TritonService"),
+        pytest.param(
+            "tsvc", "NAME READY SERVING ASSIGNED ACCELERATOR REASON ROLLOUT AGE", id="TritonService"
+        ),
         pytest.param(
             "tjob", "NAME SUCCEEDED ATTEMPT WORKERS ACTIVE ACCELERATOR REASON AGE", id="TrainingJob"
         ),

@@ -55,6 +55,8 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
             service(modelRepository={"configMap": None, "image": {"reference": "models:1"}}), id="image"
         ),
         pytest.param(service(replicas=0), id="no-replicas"),
+        pytest.param(service(rollout={}), id="rollout-by-default"),
+        pytest.param(service(rollout={"canary": {"weight": 0}, "attempt": 2}), id="canary-taken-back"),
         pytest.param(service(**model(maxBatchSize=8, batching={})), id="batching-by-default"),
         pytest.param(service(**model(batching={"mode": "Disabled"})), id="batching-disabled-without-batches"),
         pytest.param(
@@ -112,6 +114,10 @@ FIELDS = [
     pytest.param(service(replicas="2"), "must be of type integer", id="string-for-a-number"),
     pytest.param(service(replicas=-1), "greater than or equal to 0", id="negative"),
     pytest.param(service(replicas=1001), "less than or equal to 1000", id="too-large"),
+    pytest.param(service(rollout={"strategy": "Fast"}), "Unsupported value", id="unknown-strategy"),
+    pytest.param(service(rollout={"stepPercent": 0}), "greater than or equal to 1", id="no-step"),
+    pytest.param(service(rollout={"canary": {"weight": 101}}), "less than or equal to 100", id="over-all"),
+    pytest.param(service(rollout={"canary": {}}), "weight", id="canary-without-weight"),
     pytest.param(service(replicas=1.5), "must be of type integer", id="fraction"),
     pytest.param(service(replica=1), 'unknown field "spec.replica"', id="unknown-field"),
     pytest.param(
