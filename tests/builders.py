@@ -17,6 +17,7 @@ H100 = "NVIDIA-H100-80GB-HBM3"
 GPU = "nvidia.com/gpu"
 
 API_VERSIONS = {"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "ConfigMap": "v1"}
+API_VERSIONS["ModelProfile"] = "gpufleet.dev/v1alpha1"
 
 
 def _complete(wire: dict[str, Any], status: Mapping[str, Any] | None, created_s: float) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +47,8 @@ async def reconcile(key: Key, runtime: Runtime) -> float | None:
             return None
         if decided is None:
             return None
+        for question in decided.questions:
+            runtime.worker.ask(question, functools.partial(runtime.cluster.mark_dirty, key))
         try:
             await children.apply(runtime.client, runtime.cluster, raw, decided)
         except children.ChildLeavingError as error:
@@ -64,7 +68,10 @@ def _decide(key: Key, runtime: Runtime) -> decision.Decision | None:
     now = runtime.clock.now()
     if key.kind == triton_service.KIND:
         service = runtime.cluster.read_service(key.namespace, key.name)
-        return services.decide(service, runtime.settings, now) if service else None
+        if service is None:
+            return None
+        asking = dataclasses.replace(service, answers=runtime.worker.answers)
+        return services.decide(asking, runtime.settings, now)
     if key.kind == training_job.KIND:
         job = runtime.cluster.read_job(key.namespace, key.name)
         return jobs.decide(job, runtime.settings, now) if job else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from gpufleet import clock, kube, settings
+from gpufleet import clock, kube, settings, worker
 from gpufleet.observe import cluster
 from gpufleet.report import events, status
 
@@ -26,6 +26,7 @@ class Runtime:
     cluster: cluster.Cluster
     settings: settings.Settings
     clock: clock.Clock
+    worker: worker.Worker
 
     def __post_init__(self) -> None:
         self.status = status.StatusWriter(self.client, self.clock)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from gpufleet.api import gpu_pool, meta, rules, schema, training_job, triton_service
+from gpufleet.api import gpu_pool, meta, model_profile, rules, schema, training_job, triton_service
 
 Manifest = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Column:
 
     name: str
     path: str
-    type: Literal["string", "integer", "date"] = "string"
+    type: Literal["string", "integer", "number", "date"] = "string"
     description: str = ""
     priority: int = 0
 
@@ -58,6 +58,11 @@ class Kind:
     @property
     def kind(self) -> str:
         return self.model.__name__
+
+    @property
+    def is_record(self) -> bool:
+        """Whether gpufleet writes it and nothing is to be done about it: it has no status."""
+        return "status" not in self.model.model_fields
 
     @property
     def name(self) -> str:
@@ -118,6 +123,22 @@ KINDS = (
             condition_column("Ready", "Message", "message", WIDE),
         ),
     ),
+    Kind(
+        model=model_profile.ModelProfile,
+        plural=model_profile.PLURAL,
+        short_name="mprof",
+        scope="Namespaced",
+        columns=(
+            Column("Service", ".spec.service", description="TritonService of the model."),
+            Column("Model", ".spec.model", description="Name of the model."),
+            Column("Alpha us", ".spec.fit.alphaMicroseconds", "number", "Paid once per batch."),
+            Column("Beta us", ".spec.fit.betaMicroseconds", "number", "Paid per item."),
+            Column("R2", ".spec.fit.rSquared", "number", "Share of the variance that the line explains."),
+            Column("Source", ".spec.source", description="Live requests or a profiling load."),
+            Column("Measured", ".spec.measuredAt", "date", "When it was measured."),
+            Column("Hardware", ".spec.hardware", description="Where it was measured.", priority=WIDE),
+        ),
+    ),
 )
 
 
@@ -128,7 +149,7 @@ def build_crd(kind: Kind) -> Manifest:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": _object_schema(kind.model)},
-        "subresources": {"status": {}} | ({"scale": kind.scale} if kind.scale else {}),
+        **_subresources(kind),
         "additionalPrinterColumns": [column.to_wire() for column in kind.columns],
     }
     return {
@@ -151,6 +172,13 @@ def build_crd(kind: Kind) -> Manifest:
     }
 
 
+def _subresources(kind: Kind) -> Manifest:
+    """A record has no status."""
+    found: Manifest = {} if kind.is_record else {"status": {}}
+    found |= {"scale": kind.scale} if kind.scale else {}
+    return {"subresources": found} if found else {}
+
+
 def _object_schema(model: type[pydantic.BaseModel]) -> Manifest:
     """The whole object: spec and status from the model, the rest as every kind has it."""
     extension = model.model_config.get("json_schema_extra")
@@ -163,9 +191,11 @@ def _object_schema(model: type[pydantic.BaseModel]) -> Manifest:
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
             "spec": schema.structural_schema(_model_of(model, "spec")),
-            "status": schema.structural_schema(_model_of(model, "status"), show_defaults=False),
         },
     }
+    if "status" in model.model_fields:
+        status = schema.structural_schema(_model_of(model, "status"), show_defaults=False)
+        found["properties"]["status"] = status
     if isinstance(extension, dict):
         found[rules.VALIDATIONS] = extension[rules.VALIDATIONS]
     return found

@@ -10,6 +10,7 @@ from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules
 from gpufleet.api import model_repository as repositories
 from gpufleet.api import rollout as rollouts
+from gpufleet.api import tuning as tunings
 from gpufleet.api.triton import model
 
 KIND = "TritonService"
@@ -39,8 +40,18 @@ class ServerTemplate(meta.Schema):
     ] = None
 
 
+TUNED_NEEDS_OBJECTIVE = rules.Rule(
+    rule="has(self.objective) || self.models.all(m, !has(m.batching) || !has(m.batching.mode) "
+    "|| m.batching.mode != 'Tuned')",
+    message="batching.mode Tuned needs an objective: set spec.objective.latency",
+    at=".models",
+)
+
+
 class TritonServiceSpec(meta.Schema):
     """What the ML engineer wants served."""
+
+    model_config = pydantic.ConfigDict(json_schema_extra=rules.validated(TUNED_NEEDS_OBJECTIVE))
 
     model_repository: Annotated[
         ModelRepository,
@@ -58,6 +69,10 @@ class TritonServiceSpec(meta.Schema):
     accelerator: Annotated[
         accelerators.Accelerator | None,
         pydantic.Field(description="What each server needs; unset: CPU only."),
+    ] = None
+    objective: Annotated[
+        tunings.Objective | None,
+        pydantic.Field(description="What the service promises; batching.mode Tuned needs it."),
     ] = None
     replicas: Annotated[
         int | None,
@@ -91,6 +106,9 @@ class ModelStatus(meta.Schema):
     message: Annotated[
         meta.Message, pydantic.Field(description="Triton's own words where loading failed.")
     ] = ""
+    tuning: Annotated[
+        tunings.TuningStatus | None, pydantic.Field(description="What batching.mode Tuned has chosen.")
+    ] = None
 
 
 class ServiceAssignment(meta.Schema):

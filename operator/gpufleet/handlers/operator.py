@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from gpufleet import clock, cycle, kube, reconcile, runtime, settings, workqueue
+from gpufleet import clock, cycle, kube, reconcile, runtime, settings, worker, workqueue
 from gpufleet.handlers import http, watch
 from gpufleet.observe import agents, cluster
 from gpufleet.report import metrics
+from gpufleet.sim import searches
 
 CYCLE_BATCH_S = 0.2
 """Changes within this time are one pass over the fleet."""
@@ -31,7 +32,11 @@ class Leader:
         )
         self._wanted = asyncio.Event()
         self._runtime = runtime.Runtime(
-            client=client, cluster=self._cluster, settings=options, clock=self._clock
+            client=client,
+            cluster=self._cluster,
+            settings=options,
+            clock=self._clock,
+            worker=worker.Worker(searches.COMMAND),
         )
         self._cluster.on_dirty = self._mark_dirty
         self._cluster.on_fleet_change = self._wanted.set
@@ -53,6 +58,7 @@ class Leader:
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
         finally:
             self._life.is_synced, self._life.cluster = False, None
+            await self._runtime.worker.close()
 
     def _mark_dirty(self, key: cluster.Key) -> None:
         self._queue.add(runtime.Key(*key))

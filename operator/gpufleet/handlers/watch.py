@@ -30,7 +30,7 @@ def build_registry(options: settings.Settings, note_event: Note) -> kopf.Operato
     def login(**given: Any) -> Any:
         return kopf.login_via_client(**given)
 
-    for kind in crd.KINDS:
+    for kind in (one for one in crd.KINDS if not one.is_record):
         _add_event_handler(registry, kind, note_event)
     return registry
 

@@ -13,7 +13,7 @@ import aiohttp
 import pydantic
 
 from gpufleet import clock, settings
-from gpufleet.api import triton_service
+from gpufleet.api import triton_service, tuning
 from gpufleet.observe import cluster
 from gpufleet.state import fleet, models, names
 
@@ -21,12 +21,35 @@ SOON_S = 2.0
 """Interval while a pod's models are on their way."""
 LATER_S = 60.0
 """Interval once everything wanted was reported."""
+MEASURED_S = 10.0
+"""Interval where models are measured."""
 TICK_S = 0.5
 REQUEST_TIMEOUT_S = 2.0
 LARGEST_BODY = 64 * 1024
 AT_ONCE = 128
 
+_Count = Annotated[int, pydantic.Field(ge=0, le=2**53)]
+
 _log = logging.getLogger(__name__)
+
+
+class _Batches(pydantic.BaseModel):
+    size: Annotated[int, pydantic.Field(ge=1, le=65536)]
+    count: _Count
+    total_us: _Count
+
+
+class _Measured(pydantic.BaseModel):
+    window_s: _Count
+    requests: _Count = 0
+    failures: _Count = 0
+    batches: Annotated[list[_Batches], pydantic.Field(max_length=256)] = pydantic.Field(default_factory=list)
+    latency_us: dict[str, _Count] = pydantic.Field(default_factory=dict)
+
+    def to_state(self) -> models.Measured:
+        batches = tuple(models.BatchTime(one.size, one.count, one.total_us) for one in self.batches)
+        latency_us = {name: self.latency_us[name] for name in tuning.QUANTILES if name in self.latency_us}
+        return models.Measured(self.window_s, self.requests, self.failures, batches, latency_us)
 
 
 class _Model(pydantic.BaseModel):
@@ -35,6 +58,7 @@ class _Model(pydantic.BaseModel):
     message: str = ""
     versions: Annotated[str, pydantic.Field(max_length=256)] = ""
     load_ms: Annotated[int | None, pydantic.Field(ge=0, le=2**31 - 1)] = None
+    measured: _Measured | None = None
 
 
 class _Answer(pydantic.BaseModel):
@@ -92,12 +116,17 @@ class AgentPoller:
 
     def _is_due(self, service: str, pod: fleet.Pod, now_s: float) -> bool:
         last = self._asked.get(pod.uid)
-        if last is None or now_s - last.at_s >= LATER_S:
+        later_s = MEASURED_S if self._is_measured(pod) else LATER_S
+        if last is None or now_s - last.at_s >= later_s:
             return True
         if now_s - last.at_s < SOON_S:
             return False
         has_changed = last.pod is not pod and last.pod != pod
         return has_changed or not self._is_settled(service, pod)
+
+    def _is_measured(self, pod: fleet.Pod) -> bool:
+        report = self._cluster.reports.get(pod.uid)
+        return report is not None and any(one.measured for one in report.models)
 
     def _is_settled(self, service: str, pod: fleet.Pod) -> bool:
         """Whether the pod is ready and has answered to the list that is wanted now."""
@@ -146,7 +175,14 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
         _log.debug("agent of %s/%s: %s", pod.namespace, pod.name, error)
         return None
     reported = (
-        models.ModelReport(one.name, one.state, one.message[:1024], one.versions, one.load_ms)
+        models.ModelReport(
+            one.name,
+            one.state,
+            one.message[:1024],
+            one.versions,
+            one.load_ms,
+            one.measured.to_state() if one.measured else None,
+        )
         for one in answer.models
     )
     return models.AgentReport(answer.revision, tuple(reported))

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic
 
 from gpufleet import clock, kube, settings
-from gpufleet.api import gpu_pool, meta, training_job, triton_service
+from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
 from gpufleet.observe import decode, informer, own, store
 from gpufleet.state import children, fleet, models, names, snapshot, view
 
@@ -24,6 +24,7 @@ CHILD_KINDS: Mapping[str, str] = {
     "Service": "v1",
     "ConfigMap": "v1",
     "Job": "batch/v1",
+    model_profile.KIND: meta.API_VERSION,
 }
 FIRST_RELIST_S = 15.0
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
 from gpufleet.state import children
@@ -24,7 +24,7 @@ class Decision:
 
     `apply` are whole manifests under our field manager, in order; an owned child that is neither applied
     nor kept is deleted. `scale` gives replicas to kept children whose manifest is known no longer. `status`
-    is the whole status except `assignment`.
+    is the whole status except `assignment`. `questions` are searches that a worker process is to answer.
     """
 
     status: Mapping[str, Any]
@@ -33,3 +33,4 @@ class Decision:
     scale: Mapping[children.ChildRef, int] = dataclasses.field(default_factory=dict)
     events: tuple[Event, ...] = ()
     requeue_after_s: float | None = None
+    questions: tuple[Hashable, ...] = ()

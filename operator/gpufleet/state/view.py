@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from gpufleet.api import gpu_pool, training_job, triton_service
 from gpufleet.state import children, fleet, models
@@ -18,6 +19,8 @@ class ServiceView:
     pods: tuple[fleet.Pod, ...] = ()
     reports: Mapping[str, models.AgentReport] = dataclasses.field(default_factory=dict)
     pool: gpu_pool.GPUPool | None = None
+    answers: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
+    """What searches for a setting have found, by their question."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

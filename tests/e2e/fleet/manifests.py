@@ -36,7 +36,22 @@ class TritonPythonModel:
         time.sleep(0.02 + 0.005 * sum(len(one) for one in inputs))
         return [pb.InferenceResponse([pb.Tensor("Y", one * 2)]) for one in inputs]
 """
-CODE = {"timed": TIMED, "doubler": DOUBLER, "second": DOUBLER, "stamp": STAMP}
+# As above, but its second instance does not find what it needs.
+GREEDY = (
+    TIMED
+    + """
+    def initialize(self, args):
+        import os
+        try:
+            os.close(os.open("/dev/shm/greedy", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            raise RuntimeError("all memory is taken")
+    def finalize(self):
+        import os
+        os.unlink("/dev/shm/greedy")
+"""
+)
+CODE = {"greedy": GREEDY, "timed": TIMED, "doubler": DOUBLER, "second": DOUBLER, "stamp": STAMP}
 BROKEN = "raise RuntimeError('weights are missing')\n"
 
 

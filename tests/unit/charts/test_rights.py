@@ -40,6 +40,7 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         **{("gpufleet.dev", f"{plural}/status"): {"patch"} for plural in ours},
         ("gpufleet.dev", "tritonservices/finalizers"): {"update"},
         ("gpufleet.dev", "trainingjobs/finalizers"): {"update"},
+        ("gpufleet.dev", "modelprofiles"): WRITE_CHILDREN,
         ("apps", "deployments"): WRITE_CHILDREN,
         ("batch", "jobs"): WRITE_CHILDREN,
         ("", "services"): WRITE_CHILDREN,
@@ -102,7 +103,11 @@ def test_people_may_see_every_kind_and_write_what_is_theirs() -> None:
     seen, edited = granted("gpufleet-view", "ClusterRole"), granted("gpufleet-edit", "ClusterRole")
     assert {plural for _, plural in seen if "/" not in plural} == {kind.plural for kind in crd.KINDS}
     assert all(verbs == READ for verbs in seen.values())
-    assert {plural for _, plural in edited if "/" not in plural} == {"tritonservices", "trainingjobs"}
+    assert {plural for _, plural in edited if "/" not in plural} == {
+        "tritonservices",
+        "trainingjobs",
+        "modelprofiles",
+    }
     assert {plural for _, plural in granted("gpufleet-platform", "ClusterRole")} == {"gpupools"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gpufleet import cycle, kube, runtime, settings
+from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
 from gpufleet.observe import cluster
 from gpufleet.state import names
@@ -22,7 +22,8 @@ class Case:
         self.client = memory.MemoryClient()
         options = settings.Settings()
         self.cluster = cluster.Cluster(self.client, options, fakes.ManualClock())  # type: ignore[arg-type]
-        self.runtime = runtime.Runtime(self.client, self.cluster, options, fakes.ManualClock())  # type: ignore[arg-type]
+        time, searching = fakes.ManualClock(), worker.Worker(["false"])
+        self.runtime = runtime.Runtime(self.client, self.cluster, options, time, searching)  # type: ignore[arg-type]
         for name in ("a", "b"):
             raw = builders_api.make_service(name, "team")
             raw["metadata"] |= {"uid": f"uid-{name}", "generation": 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gpufleet import kube, reconcile, runtime, settings
+from gpufleet import kube, reconcile, runtime, settings, worker
 from gpufleet.api import meta, reasons
 from gpufleet.decide.placement import accelerators
 from gpufleet.observe import cluster
@@ -27,7 +27,9 @@ class Case:
         self.clock = fakes.ManualClock()
         options = settings.Settings()
         self.cluster = cluster.Cluster(self.client, options, self.clock)  # type: ignore[arg-type]
-        self.runtime = runtime.Runtime(self.client, self.cluster, options, self.clock)  # type: ignore[arg-type]
+        self.runtime = runtime.Runtime(
+            self.client, self.cluster, options, self.clock, worker.Worker(["false"])
+        )  # type: ignore[arg-type]
         raw = builders_api.make_service("vision", "team", **spec)
         raw["metadata"] |= {"uid": "uid-vision", "generation": 1}
         # What the fleet cycle writes for a service that asks for no accelerator.

@@ -20,7 +20,7 @@ def test_written_files_are_manifests_and_in_date(folder: pathlib.Path) -> None:
     generate_crds.write(generate_crds.render())
     assert generate_crds.differing(generate_crds.render()) == []
     kinds = {yaml.safe_load(path.read_text())["spec"]["names"]["kind"] for path in folder.iterdir()}
-    assert kinds == {"TritonService", "TrainingJob", "GPUPool"}
+    assert kinds == {"TritonService", "TrainingJob", "GPUPool", "ModelProfile"}
 
 
 @pytest.mark.parametrize("name", ["gpupools.gpufleet.dev.yaml", "old.yaml"])

@@ -40,6 +40,8 @@ class Keeper:
     running: dict[str, str] = dataclasses.field(default_factory=dict)
     """Models that answered at the last look, and their versions."""
     loads: dict[str, asyncio.Task[None]] = dataclasses.field(default_factory=dict)
+    measured: dict[str, state_models.Measured] = dataclasses.field(default_factory=dict)
+    """What was counted of the models that are to be measured; the measurer fills it."""
     settled: str = ""
     """Revision of the last list of which every model was tried."""
     is_ready: bool = False
@@ -66,7 +68,7 @@ class Keeper:
         Raises ServerDownError, NoAnswerError, and OSError or ValueError on a list that cannot be read.
         """
         self._reap()
-        self.wanted = lists.parse(self.settings.wanted.read_text())
+        self.wanted = lists.parse(self.settings.wanted.read_text(), self.settings.pod)
         self.running = running = await self.server.loaded()
         self._forget_lost(running)
         marks = self._marks()
@@ -82,8 +84,10 @@ class Keeper:
 
     def report(self) -> state_models.AgentReport:
         """The revision is the settled one: while models are on their way, it is not yet that of the list."""
+        found = lists.report(self.wanted, self.entries, self._marks(), self.running)
         return state_models.AgentReport(
-            self.settled, tuple(lists.report(self.wanted, self.entries, self._marks(), self.running))
+            self.settled,
+            tuple(dataclasses.replace(one, measured=self.measured.get(one.name)) for one in found),
         )
 
     def _note_down(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import secrets
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 from pythonjsonlogger import json as json_logs
 
-from gpufleet.agents.model import connections, keeper, server, settings
+from gpufleet.agents.model import connections, keeper, measurer, server, settings
 from gpufleet.state import names
 
 _CLIENT_PORTS = frozenset({names.TRITON_HTTP_PORT, names.TRITON_GRPC_PORT})
@@ -37,12 +38,16 @@ async def _main(config: settings.AgentSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     triton = server.Server(config.triton, config.key_header, make_key(config), config.load_timeout_s)
     kept = keeper.Keeper(config, triton)
+    read_metrics = functools.partial(measurer.fetch_metrics, config.metrics_url)
+    measuring = measurer.Measurer(kept, triton, read_metrics)
     async with serving(kept):
-        task = asyncio.create_task(kept.run())
-        await asyncio.wait([task, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        tasks = [asyncio.create_task(kept.run()), asyncio.create_task(measuring.run())]
+        await asyncio.wait([*tasks, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
     await triton.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
@@ -42,15 +43,20 @@ class Server:
         self._headers = {f"triton-grpc-protocol-{self.key_header}": self.key}
         self._client = triton.InferenceServerClient(self.address, channel_args=_RECONNECT)
 
-    async def loaded(self) -> dict[str, str]:
-        """Models that answer requests now, and which versions of them: "3" or "2,3"."""
+    async def statistics(self) -> dict[str, Any]:
+        """What the server has counted of all that is loaded, as JSON of its gRPC protocol."""
         try:
-            # The repository's index has what is in its folders, and an ensemble has none there.
-            ready = await self._client.get_inference_statistics(
+            found: dict[str, Any] = await self._client.get_inference_statistics(
                 headers=self._headers, as_json=True, client_timeout=_LOOK_TIMEOUT_S
             )
         except InferenceServerException as error:
             raise _read_error(error) from error
+        return found
+
+    async def loaded(self) -> dict[str, str]:
+        """Models that answer requests now, and which versions of them: "3" or "2,3"."""
+        # The repository's index has what is in its folders, and an ensemble has none there.
+        ready = await self.statistics()
         found: dict[str, list[str]] = {}
         for one in ready.get("model_stats", ()):
             found.setdefault(one["name"], []).append(one.get("version", ""))

@@ -18,12 +18,14 @@ LAST_RETRY_S = 60.0
 class WantedModel:
     """One model; `config` is the load request's configuration as JSON, empty for the repository's own.
 
-    `after` are the models that it is made of: an ensemble cannot be loaded before them.
+    `after` are the models that it is made of: an ensemble cannot be loaded before them. A `measured` one is
+    counted for the operator.
     """
 
     name: str
     config: str = ""
     after: tuple[str, ...] = ()
+    measured: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,18 +36,24 @@ class Wanted:
     models: tuple[WantedModel, ...] = ()
 
 
-def parse(text: str) -> Wanted:
-    """Reads the file's text. Raises ValueError where it is not such a list."""
+def parse(text: str, pod: str = "") -> Wanted:
+    """Reads the file's text as it is meant for this pod. Raises ValueError where it is not such a list."""
     try:
         document: Mapping[str, Any] = json.loads(text)
-        return Wanted(str(document["revision"]), tuple(_parse_one(one) for one in document["models"]))
+        return Wanted(str(document["revision"]), tuple(_parse_one(one, pod) for one in document["models"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a list of models: {error!r}") from error
 
 
-def _parse_one(one: Mapping[str, Any]) -> WantedModel:
-    config = json.dumps(one["config"], sort_keys=True) if one.get("config") else ""
-    return WantedModel(str(one["name"]), config, tuple(str(name) for name in one.get("after", ())))
+def _parse_one(one: Mapping[str, Any], pod: str) -> WantedModel:
+    trial = one.get("trial", {})
+    wanted = trial["config"] if pod and trial.get("pod") == pod else one.get("config")
+    return WantedModel(
+        name=str(one["name"]),
+        config=json.dumps(wanted, sort_keys=True) if wanted else "",
+        after=tuple(str(name) for name in one.get("after", ())),
+        measured=bool(one.get("measured", False)),
+    )
 
 
 def fingerprint(model: WantedModel, files: str) -> str:

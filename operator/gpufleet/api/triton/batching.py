@@ -44,9 +44,18 @@ class Batching(meta.Schema):
     """Triton's dynamic batcher."""
 
     mode: Annotated[
-        Literal["Static", "Disabled"],
-        pydantic.Field(description="Static uses the values given here; Disabled turns the batcher off."),
+        Literal["Static", "Tuned", "Disabled"],
+        pydantic.Field(
+            description="Static uses the values given here; Tuned chooses size, delay and instances for "
+            "spec.objective and verifies them on one pod; Disabled turns the batcher off."
+        ),
     ] = "Static"
+    max_instances: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=1, le=64, description="Tuned: copies that the memory allows; unset: instanceGroups stay."
+        ),
+    ] = None
     max_queue_delay_microseconds: Annotated[
         QueueDelay | None, pydantic.Field(description="How long a request may wait for others; unset: 0.")
     ] = None

@@ -6,22 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpufleet.api import triton_service
+from gpufleet.api import triton_service, tuning
 from gpufleet.api.triton import model
 from gpufleet.decide.resources import meta
-from gpufleet.decide.triton import config, graph
+from gpufleet.decide.serving import batching
+from gpufleet.decide.triton import config, graph, tuned
 from gpufleet.state import fleet, models
 
 
-def build_wanted(service: triton_service.TritonService) -> dict[str, Any]:
-    """`{"revision", "models": [{"name", "config", "after"}]}` as the model agent reads it.
+def build_wanted(
+    service: triton_service.TritonService, tunings: batching.Tunings | None = None
+) -> dict[str, Any]:
+    """`{"revision", "models": [{"name", "config", "after", "measured", "trial"}]}` for the agents.
 
     A model that says nothing but its name has no config: the repository's own config.pbtxt holds. An
-    ensemble comes `after` its models. Raises config.ConfigError.
+    ensemble comes `after` its models. A `measured` one is counted, and a trial is for one pod by name.
+    Raises config.ConfigError.
     """
     if faults := find_faults(service):
         raise config.ConfigError(faults)
-    wanted = [_build_entry(one) for one in graph.order(service.spec.models)]
+    wanted = [_build_entry(one, (tunings or {}).get(one.name)) for one in graph.order(service.spec.models)]
     return {"revision": meta.short_hash(wanted), "models": wanted}
 
 
@@ -35,15 +39,37 @@ def find_faults(service: triton_service.TritonService) -> list[str]:
             for one in spec.models
             if one.response_cache
         ]
+    if spec.objective is None:
+        faults += [
+            f"models[{one.name}].batching.mode Tuned needs an objective: set spec.objective.latency"
+            for one in spec.models
+            if batching.is_tuned(one)
+        ]
     return faults
 
 
-def _build_entry(one: model.Model) -> dict[str, Any]:
+def _build_entry(one: model.Model, chosen: tuning.TuningStatus | None) -> dict[str, Any]:
+    if batching.is_tuned(one):
+        return _build_tuned(one, chosen or tuning.TuningStatus(setting=tuned.start(one)))
     if is_as_in_repository(one):
         return {"name": one.name}
     entry: dict[str, Any] = {"name": one.name, "config": config.to_json(config.build(one))}
     if one.ensemble is not None:
         entry["after"] = sorted({step.model_name for step in one.ensemble.steps})
+    return entry
+
+
+def _build_tuned(one: model.Model, chosen: tuning.TuningStatus) -> dict[str, Any]:
+    """The setting of all pods, and beside it that of the one on which another is tried."""
+    tried = chosen.trial
+
+    def build(setting: tuning.BatchSetting) -> dict[str, Any]:
+        return config.to_json(config.build(batching.apply_setting(one, setting)))
+
+    for_all = tried.setting if tried is not None and not tried.pod else chosen.setting
+    entry = {"name": one.name, "config": build(for_all), "measured": True}
+    if tried is not None and tried.pod:
+        entry["trial"] = {"pod": tried.pod, "config": build(tried.setting)}
     return entry
 
 
@@ -58,10 +84,16 @@ def to_text(wanted: Mapping[str, Any]) -> str:
 
 
 def summarise(
-    names: Sequence[str], pods: Sequence[fleet.Pod], reports: Mapping[str, models.AgentReport]
+    wanted: Sequence[model.Model],
+    pods: Sequence[fleet.Pod],
+    reports: Mapping[str, models.AgentReport],
+    tunings: batching.Tunings | None = None,
 ) -> list[triton_service.ModelStatus]:
     """Each wanted model over the current pods; a pod without a report speaks by its readiness alone."""
-    return [_summarise_one(name, pods, reports) for name in sorted(names)]
+    return [
+        _summarise_one(name, pods, reports).model_copy(update={"tuning": (tunings or {}).get(name)})
+        for name in sorted(one.name for one in wanted)
+    ]
 
 
 def _summarise_one(

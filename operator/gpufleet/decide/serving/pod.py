@@ -134,6 +134,10 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
         "restartPolicy": "Always",
         "args": ["agent", "model"],
         "env": [
+            {
+                "name": "GPUFLEET_AGENT_POD",
+                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+            },
             {"name": "GPUFLEET_AGENT_DRAIN_S", "value": str(DRAIN_S)},
             {"name": "GPUFLEET_AGENT_DRAIN_LIMIT_S", "value": str(DRAIN_LIMIT_S)},
         ],

@@ -18,9 +18,9 @@ from gpufleet.api import reasons, triton_service
 from gpufleet.decide import status as statuses
 from gpufleet.decide.placement import accelerators
 from gpufleet.decide.resources import core, meta, workloads
-from gpufleet.decide.serving import models, pod, revisions, rollout, verdict
+from gpufleet.decide.serving import batching, models, pod, revisions, rollout, verdict
 from gpufleet.decide.triton import config
-from gpufleet.state import decision, names, view
+from gpufleet.state import decision, fleet, names, view
 
 
 def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.datetime) -> decision.Decision:
@@ -35,19 +35,19 @@ def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.da
             )
         return decision.Decision(_wait(service, assignment, now), keep=everything)
     try:
-        wanted = models.build_wanted(service)
+        published = models.build_wanted(service, batching.read_tunings(service))
     except config.ConfigError as error:
         status = statuses.stalled(
             service.metadata, service.status.conditions, reasons.READY, reasons.INVALID_SPEC, str(error), now
         )
         return decision.Decision(_keep_rest(service, status), keep=everything)
-    return _decide(view, assignment, wanted, defaults, now)
+    return _decide(view, assignment, published, defaults, now)
 
 
 def _decide(
     view: view.ServiceView,
     assignment: triton_service.ServiceAssignment,
-    wanted: Mapping[str, Any],
+    published: Mapping[str, Any],
     defaults: settings.Settings,
     now: datetime.datetime,
 ) -> decision.Decision:
@@ -56,7 +56,10 @@ def _decide(
     template["metadata"]["labels"][names.REVISION_LABEL] = revision
     facts = revisions.find_facts(view, assignment, revision)
     step = rollout.plan(facts, now)
-    manifests = _build_shared(view.service, wanted)
+    current = tuple(p for p in _find_serving(view) if p.labels.get(names.REVISION_LABEL) in step.serving)
+    tuning = batching.plan(view, current, published["revision"], now)
+    wanted = models.build_wanted(view.service, tuning.tunings)
+    manifests = _build_shared(view.service, wanted) + tuning.profiles
     if revision in step.replicas:
         manifests += (_build_deployment(view.service, revision, step.replicas[revision], template),)
     others = {
@@ -64,18 +67,24 @@ def _decide(
         for name, child in revisions.deployments(view).items()
         if name in step.replicas and name != revision
     }
-    status, conditions = _build_status(view, assignment, wanted, facts, step, now)
+    found = models.summarise(view.service.spec.models, current, view.reports, tuning.tunings)
+    status, conditions = _build_status(view, found, wanted["revision"], facts, step, now)
     return decision.Decision(
         status=status,
         apply=manifests,
-        keep=frozenset(others),
+        keep=tuning.keep.union(others),
         scale=others,
         events=(
             *statuses.events_of_change(view.service.status.conditions, conditions),
             *revisions.events_of_change(facts, step),
         ),
-        requeue_after_s=step.due_s,
+        requeue_after_s=min((due for due in (step.due_s, tuning.due_s) if due is not None), default=None),
+        questions=tuning.questions,
     )
+
+
+def _find_serving(view: view.ServiceView) -> tuple[fleet.Pod, ...]:
+    return tuple(pod for pod in view.pods if revisions.counts(pod))
 
 
 def _build_shared(
@@ -107,24 +116,23 @@ def _build_deployment(
 
 def _build_status(
     view: view.ServiceView,
-    assignment: triton_service.ServiceAssignment,
-    wanted: Mapping[str, Any],
+    listed: list[triton_service.ModelStatus],
+    published: str,
     facts: rollout.Facts,
     step: rollout.Step,
     now: datetime.datetime,
 ) -> tuple[Mapping[str, Any], list[api_meta.Condition]]:
     service = view.service
-    serving = tuple(p for p in view.pods if revisions.counts(p))
+    serving = _find_serving(view)
     current = tuple(p for p in serving if p.labels.get(names.REVISION_LABEL) in step.serving)
-    listed = models.summarise([entry["name"] for entry in wanted["models"]], current, view.reports)
     found = verdict.judge(
         verdict.Facts(
-            replicas=assignment.replicas,
+            replicas=facts.replicas,
             current=current,
             serving=serving,
             models=tuple(listed),
             awaiting_agents=any(
-                p.uid in view.reports and view.reports[p.uid].revision != wanted["revision"] for p in current
+                p.uid in view.reports and view.reports[p.uid].revision != published for p in current
             ),
             rollout=step.status,
         )

@@ -8,6 +8,9 @@ from tritonclient.grpc import model_config_pb2
 
 from gpufleet.api.triton import batching, model
 
+BATCHES_IN_FLIGHT = ("vllm", "tensorrtllm")
+"""Backends that form batches token by token, whatever Triton's batcher does."""
+
 
 def check(one: model.Model) -> Iterator[str]:
     """What Triton would refuse or silently ignore, a sentence each: field, value, fix."""
@@ -19,9 +22,37 @@ def check(one: model.Model) -> Iterator[str]:
             "batching needs a batch dimension, but maxBatchSize is 0: "
             "set maxBatchSize to at least 1, or batching.mode Disabled"
         )
+    if wanted.mode == "Tuned":
+        yield from _check_tuned(one, wanted)
+    elif wanted.max_instances is not None:
+        yield "batching.maxInstances is for mode Tuned: use instanceGroups, or set mode to Tuned"
     yield from check_sizes("batching.preferredBatchSizes", wanted.preferred_batch_sizes, one.max_batch_size)
     yield from _check_priorities(wanted)
     yield from _check_ordering(wanted)
+
+
+def _check_tuned(one: model.Model, wanted: batching.Batching) -> Iterator[str]:
+    """Where there is nothing to choose, or somebody else has chosen already."""
+    if one.backend_name in BATCHES_IN_FLIGHT:
+        yield (
+            f"batching.mode Tuned does not fit backend {one.backend_name}, which batches in flight: "
+            "set its own limits, and mode to Static"
+        )
+    if one.max_batch_size < 2:
+        yield (
+            f"batching.mode Tuned needs maxBatchSize of at least 2, and it is {one.max_batch_size}: "
+            "raise it, or set mode to Static"
+        )
+    if wanted.preferred_batch_sizes or wanted.max_queue_delay_microseconds is not None:
+        yield (
+            "batching.mode Tuned chooses preferredBatchSizes and maxQueueDelayMicroseconds itself: "
+            "leave them out, or set mode to Static"
+        )
+    if wanted.max_instances is not None and len(one.instance_groups) > 1:
+        yield (
+            f"batching.maxInstances is for one instance group, and there are {len(one.instance_groups)}: "
+            "leave it out, or keep one group"
+        )
 
 
 def check_sizes(field: str, sizes: Sequence[int], max_batch_size: int) -> Iterator[str]:

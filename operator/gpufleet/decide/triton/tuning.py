@@ -33,6 +33,7 @@ class Limits:
     max_batch: int = 128
     max_instances: int = 1
     trials: int = 20
+    min_instances: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,6 +46,21 @@ class Choice:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """What a search is for: equal questions have equal answers.
+
+    `contention` says what a second busy instance costs the first, `spread` is the coefficient of variation
+    of a batch's time.
+    """
+
+    time: ServiceTime
+    objective: Objective
+    limits: Limits
+    contention: float = 0.0
+    spread: float = 0.0
+
+
 Measure = Callable[[Setting], float]
 
 
@@ -54,10 +70,10 @@ def guess(time: ServiceTime, objective: Objective, limits: Limits) -> Setting:
     It waits for the batch before its own. Waiting for more on purpose wins nothing while work is left.
     """
     if time.beta_s <= 0:
-        return Setting(limits.max_batch)
+        return Setting(limits.max_batch, instances=limits.min_instances)
     batch = (objective.target_s / 2 - time.alpha_s) / time.beta_s
     size = 2 ** math.floor(math.log2(batch)) if batch >= 1 else 1
-    return Setting(min(limits.max_batch, size))
+    return Setting(min(limits.max_batch, size), instances=limits.min_instances)
 
 
 def search(time: ServiceTime, objective: Objective, limits: Limits, measure: Measure) -> Choice:
@@ -95,7 +111,7 @@ def _neighbours(setting: Setting, time: ServiceTime, limits: Limits) -> Iterator
         yield change(setting, max_batch=setting.max_batch * 2)
     if setting.max_batch > 1:
         yield change(setting, max_batch=setting.max_batch // 2)
-    if setting.instances > 1:
+    if setting.instances > limits.min_instances:
         yield change(setting, instances=setting.instances - 1)
     if setting.delay_s == 0 and setting.max_batch > 1:
         yield change(setting, delay_s=round(time.alpha_s / 4, 6))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gpufleet.api.triton import model
 from gpufleet.decide.serving import models
 from gpufleet.state import models as reports
 from tests import builders
@@ -47,5 +48,5 @@ def said(
 def test_summarise(by_pod: list[reports.ModelReport], expected: dict[str, Any]) -> None:
     pods = [builders.make_pod(f"p{number}", ready=True) for number in range(len(by_pod))]
     answers = {pod.uid: reports.AgentReport("r", (report,)) for pod, report in zip(pods, by_pod, strict=True)}
-    [found] = models.summarise(["m"], pods, answers)
+    [found] = models.summarise([model.Model(name="m")], pods, answers)
     assert found.model_dump(exclude_defaults=True) == {"name": "m", **expected}

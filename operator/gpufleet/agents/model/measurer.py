@@ -1,0 +1,74 @@
+"""Reads the counters of the models that are to be measured, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import aiohttp
+
+from gpufleet import clock
+from gpufleet.agents.model import keeper, measure, server
+
+_LOG = logging.getLogger(__name__)
+_TIMEOUT_S = 5.0
+_PASSING = (server.ServerDownError, server.NoAnswerError, aiohttp.ClientError, OSError, ValueError)
+
+
+class Counting(Protocol):
+    """What the measurer asks of a server."""
+
+    async def statistics(self) -> Mapping[str, Any]: ...
+
+
+@dataclasses.dataclass
+class Measurer:
+    """Fills `kept.measured`; what is not measured costs nothing."""
+
+    kept: keeper.Keeper
+    server: Counting
+    read_metrics: Callable[[], Awaitable[str]]
+    clock: clock.Clock = dataclasses.field(default_factory=clock.SystemClock)
+    windows: dict[str, measure.Window] = dataclasses.field(default_factory=dict)
+    marks: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The fingerprint with which each window's model was loaded."""
+
+    async def run(self) -> None:
+        """Never returns; a server that does not answer is asked again."""
+        while True:
+            try:
+                await self.step()
+            except _PASSING as error:
+                _LOG.debug("not measured", extra={"error": str(error)})
+            await asyncio.sleep(self.kept.settings.measure_s)
+
+    async def step(self) -> None:
+        """One sample of every measured model. Raises what the reads raise."""
+        wanted = [one.name for one in self.kept.wanted.models if one.measured]
+        for name in self.windows.keys() - set(wanted):
+            del self.windows[name], self.kept.measured[name]
+        if not wanted:
+            return
+        statistics = await self.server.statistics()
+        metrics = await self.read_metrics()
+        now_s = self.clock.monotonic_s()
+        for name in wanted:
+            window = self.windows.setdefault(name, measure.Window(self.kept.settings.window_s))
+            entry = self.kept.entries.get(name)
+            mark = entry.loaded if entry else ""
+            if self.marks.get(name) != mark:
+                window.clear()
+                self.marks[name] = mark
+            window.add(now_s, measure.read_counters(statistics, name))
+            self.kept.measured[name] = window.read(measure.read_latencies(metrics, name))
+
+
+async def fetch_metrics(url: str) -> str:
+    """Triton's metrics as text. Raises aiohttp.ClientError, TimeoutError."""
+    limit = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=limit, trust_env=False) as session, session.get(url) as response:
+        response.raise_for_status()
+        return await response.text()
