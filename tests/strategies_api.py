@@ -99,6 +99,8 @@ def keep_rules(spec: Wire) -> Wire:
     _keep_one(spec.get("accelerator", {}), ("count", "memory", "migProfile"))
     for model in spec.get("models", []):
         _keep_batches(model)
+        if "objective" not in spec and model.get("batching", {}).get("mode") == "Tuned":
+            model["batching"]["mode"] = "Static"
     for template in (spec.get("template", {}), spec.get("podDefaults", {})):
         _keep_template(template)
     if workers := spec.get("workers"):

@@ -127,7 +127,12 @@ FIELDS = [
     pytest.param(service(**model(name="")), "should be at least 1 chars long", id="empty-name"),
     pytest.param(service(**model(name="a/b")), "should match", id="pattern"),
     pytest.param(service(**tensor(dataType="FP8")), 'supported values: "BOOL"', id="enum"),
-    pytest.param(service(**model(batching={"mode": "Tuned"})), 'supported values: "Static"', id="enum-mode"),
+    pytest.param(service(**model(batching={"mode": "Fast"})), 'supported values: "Static"', id="enum-mode"),
+    pytest.param(
+        service(**model(maxBatchSize=8, batching={"mode": "Tuned"})),
+        "batching.mode Tuned needs an objective",
+        id="tuned-for-nothing",
+    ),
     pytest.param(
         service(**model(batching={"maxQueueDelayMicroseconds": 60_000_001})), "60000000", id="delay-too-long"
     ),
