@@ -23,6 +23,7 @@ MODEL_LOAD_FAILED = "ModelLoadFailed"
 SCALED_TO_ZERO = "ScaledToZero"
 IMAGE_PULL_FAILED = "ImagePullFailed"
 CONTAINER_CRASHING = "ContainerCrashing"
+MOUNT_FAILED = "MountFailed"
 
 INVALID_SPEC = "InvalidSpec"
 CONFLICT = "Conflict"

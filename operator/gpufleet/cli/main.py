@@ -13,8 +13,8 @@ import click
 
 import gpufleet
 
-_GROUPS = {"triton": "gpufleet.cli.triton"}
-"""Groups of commands with a module of their own, which has them under the same name."""
+_GROUPS = {"profile": "gpufleet.cli.profile", "triton": "gpufleet.cli.triton"}
+"""Commands with a module of their own, which has them under the same name."""
 
 
 class Commands(click.Group):
@@ -113,6 +113,21 @@ def load(
     target = load_main.Target(url, model_name, batch, dims, balance=balance)
     plan = traffic.Plan(seconds, concurrency, rate, count, retries)
     raise SystemExit(load_main.run(target, plan))
+
+
+@agent.command()
+@click.option("--url", required=True, metavar="HOST:PORT", help="Triton's gRPC endpoint, of one server.")
+@click.option("--model", "model_name", required=True, help="Name of the model.")
+@click.option("--batches", default="1,2,4,8", show_default=True, help="Items per request, one run each.")
+@click.option("--concurrency", default="4,16", show_default=True, help="Requests at a time, one run each.")
+@click.option("--seconds", default=5.0, show_default=True, help="How long each run takes.")
+def profile(url: str, model_name: str, batches: str, concurrency: str, seconds: float) -> None:
+    """Load one server with requests of several sizes and print what it counted as JSON lines."""
+    from gpufleet.agents.load import main as load_main
+    from gpufleet.agents.load import profiling
+
+    sizes, many = ([int(one) for one in text.split(",")] for text in (batches, concurrency))
+    raise SystemExit(profiling.run(load_main.Target(url, model_name), sizes, many, seconds))
 
 
 if __name__ == "__main__":

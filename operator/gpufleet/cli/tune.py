@@ -65,7 +65,7 @@ def tune(
 
     Fits the time of a batch to the server's counters, so the model must have served batches of two sizes.
     """
-    statistics, config = _read_server(url, model)
+    statistics, config = read_server(url, model)
     fitted = service_time.fit(read_points(statistics))
     if fitted is None:
         raise click.ClickException(
@@ -79,7 +79,8 @@ def tune(
     _print(fitted, read_setting(config), choice, measure)
 
 
-def _read_server(url: str, model: str) -> tuple[Any, Any]:
+def read_server(url: str, model: str) -> tuple[Any, Any]:
+    """Statistics and configuration of the model's newest version. Raises click.ClickException."""
     from tritonclient import grpc, utils
 
     try:

@@ -17,7 +17,12 @@ _CRASH_LOOP = "CrashLoopBackOff"
 _PULL_ERROR = "ErrImagePull: "
 _BACK_OFF = "back-off "
 _MANY_RESTARTS = 2
-_ORDER = (reasons.IMAGE_PULL_FAILED, reasons.CONTAINER_CRASHING, reasons.PODS_UNSCHEDULABLE)
+_ORDER = (
+    reasons.IMAGE_PULL_FAILED,
+    reasons.CONTAINER_CRASHING,
+    reasons.MOUNT_FAILED,
+    reasons.PODS_UNSCHEDULABLE,
+)
 
 
 def diagnose(pods: Iterable[fleet.Pod]) -> tuple[str, str] | None:
@@ -38,6 +43,11 @@ def _diagnose_pod(pod: fleet.Pod) -> tuple[str, str] | None:
             return reasons.CONTAINER_CRASHING, _describe_start(container)
         if container.waiting_reason == _CRASH_LOOP or container.restarts >= _MANY_RESTARTS:
             return reasons.CONTAINER_CRASHING, _describe_crash(container)
+    if pod.mount_message:
+        return (
+            reasons.MOUNT_FAILED,
+            f"a volume cannot be mounted: {pod.mount_message}; create what is missing, or correct its name",
+        )
     if pod.unschedulable_message:
         return (
             reasons.PODS_UNSCHEDULABLE,

@@ -99,6 +99,7 @@ _WARNINGS = frozenset(
         reasons.PODS_UNSCHEDULABLE,
         reasons.IMAGE_PULL_FAILED,
         reasons.CONTAINER_CRASHING,
+        reasons.MOUNT_FAILED,
         reasons.NO_MATCHING_ACCELERATOR,
         reasons.MIG_NOT_SUPPORTED,
         reasons.UNKNOWN_DEVICE_CLASS,

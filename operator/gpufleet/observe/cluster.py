@@ -11,7 +11,7 @@ import pydantic
 
 from gpufleet import clock, kube, settings
 from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
-from gpufleet.observe import decode, informer, own, store
+from gpufleet.observe import decode, informer, kept, mounts, own, store
 from gpufleet.state import children, fleet, models, names, snapshot, view
 
 Key = own.Key
@@ -61,6 +61,7 @@ class Cluster:
             kind: store.Store(own.without_managed_fields, _owners_of, self._child_changed)
             for kind in CHILD_KINDS
         }
+        self._mounts = mounts.Mounts(client, self._mount_failed, time_source)
         self._informers = [
             *(
                 informer.Informer(client, version, kind, self._children[kind], _SELECTOR, time_source)
@@ -68,8 +69,9 @@ class Cluster:
             ),
             informer.Informer(client, "v1", "Pod", self._pods, time_source=time_source),
             informer.Informer(client, "v1", "Node", self._nodes, time_source=time_source),
+            self._mounts.informer,
         ]
-        self._fleet = _Kept(self._nodes, self._pods)
+        self._fleet = kept.Kept(self._nodes, self._pods)
         self._pool_generations: dict[str, int] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -182,7 +184,7 @@ class Cluster:
 
     def pods_of(self, kind: str, namespace: str, name: str) -> tuple[fleet.Pod, ...]:
         """The pods of a TritonService or TrainingJob, by their labels."""
-        return tuple(self._pods.group((kind, namespace, name)))
+        return self._mounts.explain(self._pods.group((kind, namespace, name)))
 
     def service_pods(self) -> Iterator[tuple[str, fleet.Pod]]:
         """(service name, pod) of every pod of a TritonService."""
@@ -211,6 +213,11 @@ class Cluster:
             self.mark_dirty(key)
         if pod.requests:
             self.on_fleet_change()
+
+    def _mount_failed(self, namespace: str, name: str) -> None:
+        if pod := self._pods.get(namespace, name):
+            for key in _groups_of_pod(pod):
+                self.mark_dirty(key)
 
     def _node_changed(self, _: fleet.Node) -> None:
         self.on_fleet_change()
@@ -254,24 +261,6 @@ class Cluster:
                     await kind.relist(self._client)
                 except kube.ApiError as error:
                     _log.warning("listing metadata of %s: %s", kind.kind, error)
-
-
-class _Kept:
-    """Nodes and pods in order, sorted again only after a change."""
-
-    def __init__(self, nodes: store.Store[fleet.Node], pods: store.Store[fleet.Pod]) -> None:
-        self._nodes = nodes
-        self._pods = pods
-        self._of = (-1, -1)
-        self._value: tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]] = ((), ())
-
-    def read(self) -> tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]]:
-        revisions = (self._nodes.revision, self._pods.revision)
-        if revisions != self._of:
-            nodes = tuple(entry.value for entry in self._nodes.entries())
-            self._value = (nodes, tuple(entry.value for entry in self._pods.entries()))
-            self._of = revisions
-        return self._value
 
 
 def _groups_of_pod(pod: fleet.Pod) -> Iterator[Key]:

@@ -30,13 +30,15 @@ class Informer:
         target: store.Store[Any],
         label_selector: str = "",
         time_source: clock.Clock | None = None,
+        field_selector: str = "",
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
         self._client = client
         self._path = kube.path(api_version, kind)
         self._target = target
-        self._query = {"labelSelector": label_selector} if label_selector else {}
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        self._query = {name: value for name, value in selectors.items() if value}
         self._type = {"apiVersion": api_version, "kind": kind}
         self._clock = time_source or clock.SystemClock()
         self._sound_s = self._clock.monotonic_s()

@@ -53,6 +53,7 @@ class Pod:
     requests: Mapping[str, int] = dataclasses.field(default_factory=dict)
     owner_uid: str = ""
     unschedulable_message: str = ""
+    mount_message: str = ""
     containers: tuple[ContainerState, ...] = ()
 
     @property

@@ -47,7 +47,7 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("", "configmaps"): WRITE_CHILDREN,
         ("", "pods"): READ,
         ("", "nodes"): READ,
-        ("", "events"): {"create", "patch"},
+        ("", "events"): {"list", "watch", "create", "patch"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
 

@@ -93,6 +93,7 @@ def _build_triton(
         "env": _build_env(models, meta.build_env(meta.pool_env(pool), template.env)),
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": meta.build_resources(template.resources, assigned),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "startupProbe": {"httpGet": live, "periodSeconds": 2, "failureThreshold": 300},
         "livenessProbe": {"httpGet": live, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "lifecycle": {

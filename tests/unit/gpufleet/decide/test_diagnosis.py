@@ -41,6 +41,12 @@ def pod(name: str = "a", *containers: fleet.ContainerState, **fields) -> fleet.P
             id="crash",
         ),
         pytest.param(
+            [pod("a", waiting("ContainerCreating"), mount_message='configmap "x" not found')],
+            reasons.MOUNT_FAILED,
+            ['configmap "x" not found', "create what is missing"],
+            id="volume",
+        ),
+        pytest.param(
             [pod("a", unschedulable_message=UNSCHEDULABLE)],
             reasons.PODS_UNSCHEDULABLE,
             [UNSCHEDULABLE, "ask for less"],

@@ -1,0 +1,25 @@
+"""Nodes and pods in order, sorted again only after a change."""
+
+from __future__ import annotations
+
+from gpufleet.observe import store
+from gpufleet.state import fleet
+
+
+class Kept:
+    """The two collections that every pass over the fleet reads whole."""
+
+    def __init__(self, nodes: store.Store[fleet.Node], pods: store.Store[fleet.Pod]) -> None:
+        self._nodes = nodes
+        self._pods = pods
+        self._of = (-1, -1)
+        self._value: tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]] = ((), ())
+
+    def read(self) -> tuple[tuple[fleet.Node, ...], tuple[fleet.Pod, ...]]:
+        """All nodes and all pods."""
+        revisions = (self._nodes.revision, self._pods.revision)
+        if revisions != self._of:
+            nodes = tuple(entry.value for entry in self._nodes.entries())
+            self._value = (nodes, tuple(entry.value for entry in self._pods.entries()))
+            self._of = revisions
+        return self._value
