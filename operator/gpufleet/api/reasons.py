@@ -26,6 +26,7 @@ CONTAINER_CRASHING = "ContainerCrashing"
 MOUNT_FAILED = "MountFailed"
 
 INVALID_SPEC = "InvalidSpec"
+INSUFFICIENT_MEMORY = "InsufficientMemory"
 CONFLICT = "Conflict"
 WRITE_REFUSED = "WriteRefused"
 NO_MATCHING_ACCELERATOR = "NoMatchingAccelerator"

@@ -111,6 +111,24 @@ class ModelStatus(meta.Schema):
     ] = None
 
 
+class MemoryStatus(meta.Schema):
+    """Device memory of one server."""
+
+    needed_mebibytes: Annotated[
+        meta.Count, pydantic.Field(description="All copies of the models that give an estimate.")
+    ]
+    used_mebibytes: Annotated[
+        meta.Count | None,
+        pydantic.Field(description="What Triton has seen to be used, the most of all pods."),
+    ] = None
+    available_mebibytes: Annotated[
+        meta.Count | None, pydantic.Field(description="What the assigned accelerator has, if it is known.")
+    ] = None
+    message: Annotated[
+        meta.Message, pydantic.Field(description="Whether models can be reloaded while they serve.")
+    ] = ""
+
+
 class ServiceAssignment(meta.Schema):
     """What the fleet cycle gave this service; only the cycle writes it."""
 
@@ -154,6 +172,9 @@ class TritonServiceStatus(meta.Schema):
             max_length=64, description="State of every model.", json_schema_extra=rules.list_map("name")
         ),
     ] = pydantic.Field(default_factory=list)
+    memory: Annotated[
+        MemoryStatus | None, pydantic.Field(description="Device memory, where anything is known of it.")
+    ] = None
     rollout: Annotated[
         rollouts.RolloutStatus | None, pydantic.Field(description="The rollout under way, or that failed.")
     ] = None

@@ -100,6 +100,7 @@ _WARNINGS = frozenset(
         reasons.IMAGE_PULL_FAILED,
         reasons.CONTAINER_CRASHING,
         reasons.MOUNT_FAILED,
+        reasons.INSUFFICIENT_MEMORY,
         reasons.NO_MATCHING_ACCELERATOR,
         reasons.MIG_NOT_SUPPORTED,
         reasons.UNKNOWN_DEVICE_CLASS,

@@ -64,6 +64,7 @@ class _Model(pydantic.BaseModel):
 class _Answer(pydantic.BaseModel):
     revision: str = ""
     models: list[_Model] = pydantic.Field(default_factory=list)
+    memory_used_mib: _Count | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
         )
         for one in answer.models
     )
-    return models.AgentReport(answer.revision, tuple(reported))
+    return models.AgentReport(answer.revision, tuple(reported), answer.memory_used_mib)
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -61,12 +61,20 @@ class Run:
 
 
 def run_open(
-    setting: service_time.Setting, model: Model, rate: float, requests: int = 20_000, seed: int = 1
+    setting: service_time.Setting,
+    model: Model,
+    rate: float,
+    requests: int = 20_000,
+    seed: int = 1,
+    service_seed: int = 1,
 ) -> Run:
-    """Requests that arrive as a Poisson process of `rate` per second, whatever the server does."""
+    """Requests that arrive as a Poisson process of `rate` per second, whatever the server does.
+
+    Arrivals have a seed of their own: equal ones can be sent to a real server.
+    """
     rng = random.Random(seed)
     arrivals = itertools.accumulate(rng.expovariate(rate) for _ in range(requests))
-    return _Server(setting, model, rng).run(arrivals, lambda _: None, requests)
+    return _Server(setting, model, random.Random(service_seed)).run(arrivals, lambda _: None, requests)
 
 
 def run_closed(

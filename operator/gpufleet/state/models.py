@@ -53,3 +53,5 @@ class AgentReport:
 
     revision: str
     models: tuple[ModelReport, ...] = ()
+    memory_used_mib: int | None = None
+    """Device memory in use, as Triton's metrics say; None where it sees no GPU."""

@@ -42,6 +42,7 @@ class Keeper:
     loads: dict[str, asyncio.Task[None]] = dataclasses.field(default_factory=dict)
     measured: dict[str, state_models.Measured] = dataclasses.field(default_factory=dict)
     """What was counted of the models that are to be measured; the measurer fills it."""
+    memory_used_mib: int | None = None
     settled: str = ""
     """Revision of the last list of which every model was tried."""
     is_ready: bool = False
@@ -88,6 +89,7 @@ class Keeper:
         return state_models.AgentReport(
             self.settled,
             tuple(dataclasses.replace(one, measured=self.measured.get(one.name)) for one in found),
+            self.memory_used_mib,
         )
 
     def _note_down(self) -> None:

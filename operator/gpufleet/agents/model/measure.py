@@ -12,6 +12,7 @@ from prometheus_client import parser
 
 from gpufleet.state import models
 
+_MEMORY_USED = "nv_gpu_memory_used_bytes"
 _SUMMARY = "nv_inference_request_summary_us"
 _PERCENTILES = {0.5: "P50", 0.9: "P90", 0.95: "P95", 0.99: "P99"}
 _NS_PER_US = 1000
@@ -106,3 +107,14 @@ def read_latencies(exposition: str, model: str) -> dict[str, int]:
             if percentile and not math.isnan(sample.value):
                 found[percentile] = max(found.get(percentile, 0), round(sample.value))
     return found
+
+
+def read_memory_mib(exposition: str) -> int | None:
+    """Memory in use on the fullest device that Triton sees; None where it sees none."""
+    used = [
+        sample.value
+        for family in parser.text_string_to_metric_families(exposition)
+        for sample in family.samples
+        if sample.name == _MEMORY_USED and not math.isnan(sample.value)
+    ]
+    return round(max(used) / 2**20) if used else None

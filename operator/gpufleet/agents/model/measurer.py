@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from gpufleet import clock
 from gpufleet.agents.model import keeper, measure, server
 
 _LOG = logging.getLogger(__name__)
+MEMORY_S = 60.0
+"""Interval at which the memory is looked at where nothing is measured."""
 _TIMEOUT_S = 5.0
 _PASSING = (server.ServerDownError, server.NoAnswerError, aiohttp.ClientError, OSError, ValueError)
 
@@ -35,6 +38,7 @@ class Measurer:
     windows: dict[str, measure.Window] = dataclasses.field(default_factory=dict)
     marks: dict[str, str] = dataclasses.field(default_factory=dict)
     """The fingerprint with which each window's model was loaded."""
+    memory_at_s: float = -math.inf
 
     async def run(self) -> None:
         """Never returns; a server that does not answer is asked again."""
@@ -46,15 +50,19 @@ class Measurer:
             await asyncio.sleep(self.kept.settings.measure_s)
 
     async def step(self) -> None:
-        """One sample of every measured model. Raises what the reads raise."""
+        """One sample of every measured model, and of the memory. Raises what the reads raise."""
         wanted = [one.name for one in self.kept.wanted.models if one.measured]
         for name in self.windows.keys() - set(wanted):
             del self.windows[name], self.kept.measured[name]
+        now_s = self.clock.monotonic_s()
+        if not wanted and now_s - self.memory_at_s < MEMORY_S:
+            return
+        metrics = await self.read_metrics()
+        self.memory_at_s = now_s
+        self.kept.memory_used_mib = measure.read_memory_mib(metrics)
         if not wanted:
             return
         statistics = await self.server.statistics()
-        metrics = await self.read_metrics()
-        now_s = self.clock.monotonic_s()
         for name in wanted:
             window = self.windows.setdefault(name, measure.Window(self.kept.settings.window_s))
             entry = self.kept.entries.get(name)

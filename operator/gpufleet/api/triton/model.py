@@ -71,6 +71,13 @@ class Model(meta.Schema):
             description="Unset: that of the backend's block below, or as config.pbtxt says.",
         ),
     ] = None
+    memory: Annotated[
+        meta.MemoryQuantity | None,
+        pydantic.Field(
+            description="Device memory of one copy, as far as known: models that do not fit together are "
+            "refused before they run; unset: not counted."
+        ),
+    ] = None
     max_batch_size: Annotated[
         int, pydantic.Field(ge=0, le=65536, description="0: the model takes no batch dimension.")
     ] = 0

@@ -89,6 +89,17 @@ def fits_node(assigned: accelerators.AssignedAccelerator, node: fleet.Node) -> b
     return not assigned.products or node.labels.get(names.GPU_PRODUCT_LABEL) in assigned.products
 
 
+def find_unit_memory_mib(assigned: accelerators.AssignedAccelerator) -> int | None:
+    """Device memory of one unit, the least of all products that fit; None where any device may be meant."""
+    products = assigned.products
+    if not products and catalogue.profile_of_resource(assigned.resource) is None:
+        return None
+    named = [catalogue.model_of_product(product) for product in products]
+    candidates = [one for one in named if one] or catalogue.default().models
+    sizes = [_unit_memory_mib(one, assigned.resource) for one in candidates]
+    return min((size for size in sizes if size is not None), default=None)
+
+
 def _resolve_profile(
     profile: str, class_name: str | None, models: Sequence[devices.DeviceModel]
 ) -> accelerators.AssignedAccelerator | Refusal:

@@ -13,6 +13,7 @@ from gpufleet.api import meta as api_meta
 from gpufleet.api import model_profile, triton_service, tuning
 from gpufleet.api.triton import instances, model
 from gpufleet.decide.resources import meta
+from gpufleet.decide.serving import memory
 from gpufleet.decide.triton import profiles, trial, tuned
 from gpufleet.decide.triton import tuning as searches
 from gpufleet.state import children, fleet, names, view
@@ -60,7 +61,8 @@ def plan(view: view.ServiceView, pods: Sequence[fleet.Pod], published: str, now:
         return Plan(keep=keep)
     before = read_tunings(service)
     assignment = service.status.assignment
-    hardware = profiles.describe_hardware(assignment.accelerator if assignment else None)
+    assigned = assignment.accelerator if assignment else None
+    hardware = profiles.describe_hardware(assigned)
     steps = {
         one.name: tuned.plan(
             tuned.Facts(
@@ -69,6 +71,7 @@ def plan(view: view.ServiceView, pods: Sequence[fleet.Pod], published: str, now:
                 objective=service.spec.objective,
                 hardware=hardware,
                 pods=_read_pods(view, pods, one.name, published),
+                most_copies=memory.limit_copies(service, assigned, one.name),
                 profile=live.get(one.name),
                 before=before.get(one.name),
                 answers=view.answers,

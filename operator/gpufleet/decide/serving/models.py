@@ -74,8 +74,8 @@ def _build_tuned(one: model.Model, chosen: tuning.TuningStatus) -> dict[str, Any
 
 
 def is_as_in_repository(one: model.Model) -> bool:
-    """Whether nothing but its name is said of a model."""
-    return one == model.Model(name=one.name)
+    """Whether nothing is said of a model that Triton would read."""
+    return one == model.Model(name=one.name, memory=one.memory)
 
 
 def to_text(wanted: Mapping[str, Any]) -> str:

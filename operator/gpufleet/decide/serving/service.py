@@ -18,7 +18,7 @@ from gpufleet.api import reasons, triton_service
 from gpufleet.decide import status as statuses
 from gpufleet.decide.placement import accelerators
 from gpufleet.decide.resources import core, meta, workloads
-from gpufleet.decide.serving import batching, models, pod, revisions, rollout, verdict
+from gpufleet.decide.serving import batching, memory, models, pod, revisions, rollout, verdict
 from gpufleet.decide.triton import config
 from gpufleet.state import decision, fleet, names, view
 
@@ -39,6 +39,16 @@ def decide(view: view.ServiceView, defaults: settings.Settings, now: datetime.da
     except config.ConfigError as error:
         status = statuses.stalled(
             service.metadata, service.status.conditions, reasons.READY, reasons.INVALID_SPEC, str(error), now
+        )
+        return decision.Decision(_keep_rest(service, status), keep=everything)
+    if fault := memory.find_fault(memory.estimate(service, assignment.accelerator)):
+        status = statuses.stalled(
+            service.metadata,
+            service.status.conditions,
+            reasons.READY,
+            reasons.INSUFFICIENT_MEMORY,
+            fault,
+            now,
         )
         return decision.Decision(_keep_rest(service, status), keep=everything)
     return _decide(view, assignment, published, defaults, now)
@@ -151,6 +161,13 @@ def _build_status(
         revision=step.status.previous if step.status and failed else facts.wanted,
         endpoint=f"{name}.{namespace}.svc:{names.TRITON_HTTP_PORT}",
         models=listed,
+        memory=memory.build_status(
+            memory.estimate(
+                service, service.status.assignment.accelerator if service.status.assignment else None
+            ),
+            service.status.memory,
+            view.reports,
+        ),
         rollout=step.status,
     )
     return status.to_wire(), conditions

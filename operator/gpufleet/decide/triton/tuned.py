@@ -18,13 +18,17 @@ _US = 1e6
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """`pods` are those of this model, `profile` the live one, `answers` what searches have found."""
+    """`pods` are those of this model, `profile` the live one, `answers` what searches have found.
+
+    `most_copies` is what the device's memory allows, None where that is not known.
+    """
 
     service: str
     model: model.Model
     objective: tuning.Objective
     hardware: str
     pods: tuple[trial.Pod, ...]
+    most_copies: int | None = None
     profile: model_profile.ModelProfileSpec | None = None
     before: tuning.TuningStatus | None = None
     answers: Mapping[searches.Question, searches.Choice] = dataclasses.field(default_factory=dict)
@@ -65,7 +69,7 @@ def ask(
 ) -> searches.Question:
     """The question whose answer is the best setting."""
     latency = facts.objective.latency
-    fewest, most = _limit_instances(facts.model)
+    fewest, most = _limit_instances(facts)
     return searches.Question(
         time=profiles.read_time(profile),
         objective=searches.Objective(
@@ -77,17 +81,20 @@ def ask(
     )
 
 
-def _limit_instances(one: model.Model) -> tuple[int, int]:
+def _limit_instances(facts: Facts) -> tuple[int, int]:
     """Without maxInstances the author's own number stays."""
+    one = facts.model
     most = one.batching.max_instances if one.batching else None
     fixed = start(one).instances
-    return (1, most) if most else (fixed, fixed)
+    if not most:
+        return fixed, fixed
+    return 1, min(most, facts.most_copies or most)
 
 
 def _begin(facts: Facts) -> tuning.TuningStatus:
     """The status as it was; what the author's limits no longer allow is forgotten."""
     before, one = facts.before, facts.model
-    fewest, most = _limit_instances(one)
+    fewest, most = _limit_instances(facts)
 
     def fits(setting: tuning.BatchSetting) -> bool:
         return setting.batch_size <= one.max_batch_size and fewest <= setting.instances <= most

@@ -69,6 +69,20 @@ def test_window(samples: list[tuple[float, measure.Counters]], expected: models.
     assert window.read({}) == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param([], None, id="no GPU"),
+        pytest.param(["1048576"], 1, id="one"),
+        pytest.param(["1048576", "8.388608e+06"], 8, id="the fullest"),
+    ],
+)
+def test_memory(lines: list[str], expected: int | None) -> None:
+    values = [f'nv_gpu_memory_used_bytes{{gpu_uuid="{n}"}} {one}' for n, one in enumerate(lines)]
+    text = "\n".join(["# TYPE nv_gpu_memory_used_bytes gauge", *values, ""])
+    assert measure.read_memory_mib(text) == expected
+
+
 def test_the_slowest_version_speaks_for_the_model() -> None:
     assert measure.read_latencies(EXPOSITION, "m") == {"P50": 1000, "P99": 12000}
     assert measure.read_latencies(EXPOSITION, "none") == {}

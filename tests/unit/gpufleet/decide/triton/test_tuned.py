@@ -43,6 +43,7 @@ class World:
     objective: tuning.Objective = OBJECTIVE
     hardware: str = "cpu"
     pods: tuple[trial.Pod, ...] = (pod("a"), pod("b"))
+    most_copies: int | None = None
     answer: searches.Choice | None = EIGHT
     now: datetime.datetime = NOW
     status: tuning.TuningStatus | None = None
@@ -57,6 +58,7 @@ class World:
             self.objective,
             self.hardware,
             self.pods,
+            self.most_copies,
             self.profile,
             self.status,
             dict(self.answers),
@@ -180,6 +182,9 @@ def test_instances_are_chosen_up_to_the_limit() -> None:
     )
     world.step()
     assert world.asked[0].limits == searches.Limits(16, 2, 30, 2), "the author's own number stays"
+    world = World(model=make_model(maxInstances=3), most_copies=2)
+    world.step()
+    assert world.asked[0].limits == searches.Limits(16, 2, 30, 1), "memory has the last word"
 
 
 def test_status_is_quiet_while_nothing_is_decided() -> None:
