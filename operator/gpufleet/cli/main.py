@@ -68,9 +68,13 @@ def agent() -> None:
 @agent.command()
 def model() -> None:
     """Keep the Triton server of this pod at the list of wanted models."""
+    from gpufleet.agents.model import key, settings
+
+    config = settings.AgentSettings()
+    key.ensure(config.key)
     from gpufleet.agents.model import main as model_main
 
-    model_main.run()
+    model_main.run(config)
 
 
 @agent.command()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from gpufleet.api import triton_service
+if TYPE_CHECKING:
+    # The agent would pay for all schemas at its start.
+    from gpufleet.api import triton_service
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Keeper:
                 self._note_down()
             except (server.NoAnswerError, OSError, ValueError) as error:
                 _LOG.warning("this step must be tried again", extra={"error": str(error)})
-            await asyncio.sleep(self.settings.poll_s)
+            await asyncio.sleep(self.settings.poll_s if self.is_ready else self.settings.first_poll_s)
 
     async def step(self) -> None:
         """Looks at the list and the server once and starts all that is due.

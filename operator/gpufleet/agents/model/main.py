@@ -7,8 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import os
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,19 +14,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 from pythonjsonlogger import json as json_logs
 
-from gpufleet.agents.model import connections, keeper, measurer, server, settings
+from gpufleet.agents.model import connections, keeper, key, measurer, server, settings
 from gpufleet.state import names
 
 _CLIENT_PORTS = frozenset({names.TRITON_HTTP_PORT, names.TRITON_GRPC_PORT})
 _DRAIN_POLL_S = 0.5
 
 
-def run() -> None:
+def run(config: settings.AgentSettings) -> None:
     """Runs until SIGTERM."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(json_logs.JsonFormatter("{asctime}{levelname}{message}", style="{"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    asyncio.run(_main(settings.AgentSettings()))
+    asyncio.run(_main(config))
 
 
 async def _main(config: settings.AgentSettings) -> None:
@@ -36,7 +34,7 @@ async def _main(config: settings.AgentSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    triton = server.Server(config.triton, config.key_header, make_key(config), config.load_timeout_s)
+    triton = server.Server(config.triton, config.key_header, key.ensure(config.key), config.load_timeout_s)
     kept = keeper.Keeper(config, triton)
     read_metrics = functools.partial(measurer.fetch_metrics, config.metrics_url)
     measuring = measurer.Measurer(kept, triton, read_metrics)
@@ -49,17 +47,6 @@ async def _main(config: settings.AgentSettings) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
     await triton.close()
-
-
-def make_key(config: settings.AgentSettings) -> str:
-    """The key of this pod: made once, so that an agent that restarts still has the one Triton was given."""
-    with contextlib.suppress(FileNotFoundError):
-        return config.key.read_text()
-    part = config.key.with_suffix(".part")
-    part.write_text(secrets.token_hex(32))
-    part.chmod(0o400)
-    os.replace(part, config.key)
-    return config.key.read_text()
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException
 
 # gRPC doubles the wait for a server that is not up yet, to two minutes; ours is on the same machine.
-_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 1000)]
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 # An ensemble has no folder in the repository, and Triton asks for a version: a file given along makes one.
 _ENSEMBLE_FILES = {"file:1/ensemble": b""}
 _POLL_FAILED = "failed to poll from model repository"

@@ -31,6 +31,8 @@ class AgentSettings(pydantic_settings.BaseSettings):
     port: int = names.AGENT_PORT
     poll_s: float = pydantic.Field(default=1.0, gt=0)
     """Interval at which the list and the server are looked at."""
+    first_poll_s: float = pydantic.Field(default=0.1, gt=0)
+    """The same until the pod is ready for the first time."""
     metrics_url: str = f"http://127.0.0.1:{names.TRITON_METRICS_PORT}/metrics"
     measure_s: float = pydantic.Field(default=5.0, gt=0)
     """Interval at which the counters of measured models are read."""

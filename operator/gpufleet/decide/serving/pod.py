@@ -1,6 +1,6 @@
 """The pod of a TritonService: the Triton server and, beside it, the model agent.
 
-The agent starts first and makes the key that Triton's model-repository API then asks for, so inference
+The agent makes the key that Triton's model-repository API then asks for, so inference
 clients can neither load nor unload. Readiness and draining are the agent's, because Triton's own ready
 flag is true after an unload and false while any model loads (triton-inference-server/server #7588, #5940).
 """
@@ -31,8 +31,11 @@ RUN_PATH = "/run/gpufleet"
 WANTED_PATH = "/etc/gpufleet/models"
 _SHARED_MEMORY = "256Mi"
 
-# Only a shell can read the key from a file; exec leaves Triton as the process that gets signals.
-_START = f"""exec tritonserver \
+# Only a shell can read the key from a file, and the agent makes it while this container starts; exec leaves
+# Triton as the process that gets signals.
+_START = f"""trap 'exit 0' TERM
+until [ -s {RUN_PATH}/key ]; do sleep 0.05; done
+exec tritonserver \
 --model-repository={{location}} \
 --model-control-mode=explicit \
 --http-restricted-api=model-repository:{KEY_HEADER}="$(cat {RUN_PATH}/key)" \
@@ -94,7 +97,7 @@ def _build_triton(
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": meta.build_resources(template.resources, assigned),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "startupProbe": {"httpGet": live, "periodSeconds": 2, "failureThreshold": 300},
+        "startupProbe": {"httpGet": live, "periodSeconds": 1, "failureThreshold": 600},
         "livenessProbe": {"httpGet": live, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "lifecycle": {
             "preStop": {"httpGet": {"path": "/prestop", "port": names.AGENT_PORT, "scheme": "HTTP"}}
@@ -123,7 +126,10 @@ def _build_env(models: repository.Repository, others: list[dict[str, Any]]) -> l
 
 
 def _build_agent(models: repository.Repository, defaults: settings.Settings) -> dict[str, Any]:
-    """A sidecar (an init container that is restarted always): up before Triton, gone after it."""
+    """A sidecar (an init container that is restarted always): begun before Triton, gone after it.
+
+    Without a startup probe, so that Triton starts beside it.
+    """
 
     def probe(path: str, **limits: int) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": "agent"}, **limits}
@@ -143,8 +149,7 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
             {"name": "GPUFLEET_AGENT_DRAIN_LIMIT_S", "value": str(DRAIN_LIMIT_S)},
         ],
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
-        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
-        "readinessProbe": probe("/readyz", periodSeconds=2, failureThreshold=1, timeoutSeconds=2),
+        "readinessProbe": probe("/readyz", periodSeconds=1, failureThreshold=1, timeoutSeconds=2),
         "livenessProbe": probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
         "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": meta.build_container_security(read_only_root=True),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from gpufleet import clock
-from gpufleet.agents.model import keeper, main, server, settings
+from gpufleet.agents.model import keeper, key, server, settings
 
 
 @dataclasses.dataclass
@@ -238,7 +238,7 @@ async def test_run_survives_a_list_that_cannot_be_read(folder: pathlib.Path) -> 
 
 def test_the_key_is_made_once_and_only_its_owner_may_read_it(folder: pathlib.Path) -> None:
     config = settings.AgentSettings(key=folder / "key")
-    first = main.make_key(config)
-    assert main.make_key(config) == first
+    first = key.ensure(config.key)
+    assert key.ensure(config.key) == first
     assert len(first) == 64
     assert (folder / "key").stat().st_mode & 0o777 == 0o400

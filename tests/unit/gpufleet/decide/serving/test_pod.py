@@ -192,7 +192,7 @@ def test_without_accelerator_any_node_will_do() -> None:
 def test_the_agent_starts_first_stays_and_gates_traffic() -> None:
     agent = build()["initContainers"][0]
     assert (agent["name"], agent["image"], agent["restartPolicy"]) == ("model-agent", "agent:1", "Always")
-    assert agent["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert "startupProbe" not in agent, "Triton starts beside it"
     assert agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert agent["args"] == ["agent", "model"]
 
@@ -214,7 +214,10 @@ def test_only_the_key_opens_the_model_repository() -> None:
     for flag in ("--http-restricted-api", "--grpc-restricted-protocol"):
         assert f'{flag}=model-repository:gpufleet-key="$(cat /run/gpufleet/key)"' in command
     assert "--model-control-mode=explicit" in command
-    assert command.startswith("exec tritonserver "), "signals reach Triton itself"
+    waiting, start = command.split("exec tritonserver ", 1)
+    assert "until [ -s /run/gpufleet/key ]" in waiting
+    assert "trap 'exit 0' TERM" in waiting, "a shell that waits would be killed only after the grace"
+    assert start, "exec: signals reach Triton itself"
 
 
 def test_the_image_is_the_authors_or_else_the_installations() -> None:
