@@ -12,7 +12,7 @@ import yaml
 
 from gpufleet.api import triton_service
 from gpufleet.api.triton import model
-from gpufleet.cli import tune
+from gpufleet.cli import tune, unknown
 from gpufleet.decide.serving import models
 from gpufleet.decide.triton import change, config, graph
 
@@ -70,6 +70,10 @@ def _read(file: TextIO) -> Iterator[triton_service.TritonService]:
 
 
 def _parse(document: dict[str, Any]) -> triton_service.TritonService:
+    for path in unknown.find(document.get("spec") or {}, triton_service.TritonServiceSpec, "spec"):
+        click.secho(
+            f"warning: {path} is not a field, and the API server would drop it", fg="yellow", err=True
+        )
     metadata = {"uid": "", "namespace": "default", **(document.get("metadata") or {})}
     try:
         return triton_service.TritonService.model_validate({**document, "metadata": metadata, "status": {}})

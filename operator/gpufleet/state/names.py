@@ -32,4 +32,4 @@ WANTED_MODELS_KEY = "models.json"
 
 def wanted_models_name(service: str) -> str:
     """The ConfigMap that tells the agents of a service what to load."""
-    return f"{service}-models"
+    return f"{service}-wanted-models"

@@ -73,7 +73,7 @@ def test_a_service_gets_its_children_and_says_so(served: Cluster, serving: str) 
     deployment = get(served, serving, "deployment", f"{NAME}-{revision}")
     assert deployment["spec"]["replicas"] == 2
     assert {NAME, f"{NAME}-headless"} <= set(list_names(served, serving, "services"))
-    wanted = json.loads(get(served, serving, "configmap", f"{NAME}-models")["data"]["models.json"])
+    wanted = json.loads(get(served, serving, "configmap", f"{NAME}-wanted-models")["data"]["models.json"])
     assert [one["name"] for one in wanted["models"]] == ["double"]
     assert service["status"]["readyReplicas"] == 2
     assert [one["state"] for one in service["status"]["models"]] == ["Ready"]
@@ -108,17 +108,17 @@ LIST = '{{"data":{{"models.json":"{{}}"}}}}'
 EDITS = [
     pytest.param("deployment", "scale --replicas=7 deployment/{deployment}", id="Deployment scaled by hand"),
     pytest.param("service", f"patch service/vision -p {SELECTOR}", id="Service's selector edited"),
-    pytest.param("configmap", f"patch configmap/vision-models -p {LIST}", id="ConfigMap's list edited"),
+    pytest.param("configmap", f"patch configmap/vision-wanted-models -p {LIST}", id="ConfigMap's list edited"),
     pytest.param("deployment", "delete deployment/{deployment} --wait=false", id="Deployment deleted"),
     pytest.param("service", "delete service/vision-headless --wait=false", id="Service deleted"),
-    pytest.param("configmap", "delete configmap/vision-models --wait=false", id="ConfigMap deleted"),
+    pytest.param("configmap", "delete configmap/vision-wanted-models --wait=false", id="ConfigMap deleted"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "edit"), EDITS)
 def test_children_changed_by_hand_are_repaired(served: Cluster, serving: str, kind: str, edit: str) -> None:
     deployment = f"{NAME}-{get(served, serving, 'tsvc', NAME)['status']['revision']}"
-    names = {"deployment": deployment, "service": NAME, "configmap": f"{NAME}-models"}
+    names = {"deployment": deployment, "service": NAME, "configmap": f"{NAME}-wanted-models"}
     if "headless" in edit:
         names["service"] = f"{NAME}-headless"
     before = get(served, serving, kind, names[kind])
@@ -145,17 +145,17 @@ def test_a_name_that_is_taken_is_a_conflict_and_stays_untouched(
     foreign = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": f"{NAME}-models", "namespace": team},
+        "metadata": {"name": f"{NAME}-wanted-models", "namespace": team},
         "data": {"mine": "yes"},
     }
     apply(served, foreign)
     apply(served, builders_api.make_service(NAME, team))
     process.wait_for("the conflict", has_condition(served, team, "tsvc", NAME, Stalled="Conflict"), 30)
-    found = get(served, team, "configmap", f"{NAME}-models")
+    found = get(served, team, "configmap", f"{NAME}-wanted-models")
     assert found["data"] == {"mine": "yes"}
     assert "ownerReferences" not in found["metadata"]
-    assert f"{NAME}-models" in condition(get(served, team, "tsvc", NAME), "Stalled")["message"]
-    served.kubectl("delete", "configmap", f"{NAME}-models", "-n", team)
+    assert f"{NAME}-wanted-models" in condition(get(served, team, "tsvc", NAME), "Stalled")["message"]
+    served.kubectl("delete", "configmap", f"{NAME}-wanted-models", "-n", team)
     process.wait_for("the way free", has_condition(served, team, "tsvc", NAME, Ready="True"), 90)
 
 

@@ -42,7 +42,9 @@ def read_events(cluster: Cluster, namespace: str) -> list[str]:
 def hold(cluster: Cluster, namespace: str, finalizers: list[str]) -> None:
     """Keeps the service's ConfigMap from going, or lets it go."""
     patch = json.dumps({"metadata": {"finalizers": finalizers}})
-    cluster.kubectl("patch", "configmap", f"{NAME}-models", "-n", namespace, "--type=merge", "-p", patch)
+    cluster.kubectl(
+        "patch", "configmap", f"{NAME}-wanted-models", "-n", namespace, "--type=merge", "-p", patch
+    )
 
 
 def test_a_namesake_waits_for_what_its_predecessor_left(

@@ -16,7 +16,7 @@ from tests.unit.gpufleet.observe import fakes
 
 KEY = runtime.Key("TritonService", "team", "vision")
 OWN = kube.path(meta.API_VERSION, "TritonService", "team", "vision", "status")
-LIST = kube.path("v1", "ConfigMap", "team", "vision-models")
+LIST = kube.path("v1", "ConfigMap", "team", "vision-wanted-models")
 
 
 class Case:
@@ -99,7 +99,7 @@ async def test_a_spec_that_does_not_parse_is_said_and_nothing_else_is_touched() 
 
 
 def config_map(owners: list[Any]) -> dict[str, Any]:
-    metadata = {"name": "vision-models", "namespace": "team", "ownerReferences": owners}
+    metadata = {"name": "vision-wanted-models", "namespace": "team", "ownerReferences": owners}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"mine": "yes"}}
 
 
@@ -108,7 +108,7 @@ async def test_a_name_that_is_taken_is_said_and_tried_again() -> None:
     case.client.add(config_map([]))
     assert await case.run() == pytest.approx(30)
     assert case.stalled()["reason"] == reasons.CONFLICT
-    assert "vision-models" in case.stalled()["message"]
+    assert "vision-wanted-models" in case.stalled()["message"]
     assert case.client.objects[LIST]["data"] == {"mine": "yes"}
     del case.client.objects[LIST]
     await case.run()
@@ -125,7 +125,7 @@ async def test_what_a_namesake_left_is_waited_for_without_an_alarm() -> None:
     assert case.stalled()["status"] == "False"
     del case.client.objects[LIST]
     await case.run()
-    assert "apply configmaps/vision-models" in case.client.written()
+    assert "apply configmaps/vision-wanted-models" in case.client.written()
 
 
 async def test_what_the_api_server_refuses_is_said_in_its_own_words() -> None:

@@ -32,7 +32,7 @@ def pod(
 
 
 def wanted(revision: str) -> fakes.Raw:
-    return fakes.build_raw("web-models", kind="ConfigMap") | {
+    return fakes.build_raw("web-wanted-models", kind="ConfigMap") | {
         "data": {"models.json": json.dumps({"revision": revision})}
     }
 

@@ -110,13 +110,13 @@ async def test_a_service_is_seen_with_all_that_belongs_to_it() -> None:
     async with running(
         tritonservices=[assigned],
         pods=[pod("mine", service="a"), pod("other", service="b")],
-        configmaps=[child("ConfigMap", "a-models", "a"), child("ConfigMap", "b-models", "b")],
+        configmaps=[child("ConfigMap", "a-wanted-models", "a"), child("ConfigMap", "b-wanted-models", "b")],
         gpupools=[pool("h100")],
     ) as (seen, _):
         seen.reports |= {"uid-mine": models.AgentReport("r"), "uid-other": models.AgentReport("s")}
         read = seen.read_service("team", "a")
         assert read is not None
-        assert [one.ref for one in read.children] == [children.ChildRef("ConfigMap", "a-models")]
+        assert [one.ref for one in read.children] == [children.ChildRef("ConfigMap", "a-wanted-models")]
         assert [one.name for one in read.pods] == ["mine"]
         assert read.reports == {"uid-mine": models.AgentReport("r")}
         assert read.pool is not None

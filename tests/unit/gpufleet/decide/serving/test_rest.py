@@ -91,7 +91,7 @@ def views(draw: st.DrawFn) -> view.ServiceView:
     ]
     return builders.make_service_view(
         service,
-        children=(builders.make_child("ConfigMap", "vision-models"), *owned),
+        children=(builders.make_child("ConfigMap", "vision-wanted-models"), *owned),
         pods=tuple(pods),
         reports=draw(reports_of(pods)),
     )

@@ -70,7 +70,7 @@ def test_children() -> None:
     decided = decide(service)
     revision = decided.status["revision"]
     assert [(one["kind"], one["metadata"]["name"]) for one in decided.apply] == [
-        ("ConfigMap", "vision-models"),
+        ("ConfigMap", "vision-wanted-models"),
         ("Service", "vision"),
         ("Service", "vision-headless"),
         ("Deployment", f"vision-{revision}"),

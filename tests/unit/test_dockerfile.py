@@ -14,7 +14,7 @@ import pytest
 
 from gpufleet_sandbox.images import recipes, rootfs
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
 
 
