@@ -27,21 +27,11 @@ APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 WATCH_TIMEOUT_S = 290  # of one watch; the next goes on from where it was
-PLURALS: Mapping[str, str] = {
-    "TritonService": "tritonservices",
-    "TrainingJob": "trainingjobs",
-    "GPUPool": "gpupools",
-    "ModelProfile": "modelprofiles",
-    "Deployment": "deployments",
-    "Service": "services",
-    "ConfigMap": "configmaps",
-    "Job": "jobs",
-    "Pod": "pods",
-    "Node": "nodes",
-    "Event": "events",
-    "Lease": "leases",
-    "CustomResourceDefinition": "customresourcedefinitions",
-}
+KINDS = (
+    "TritonService", "TrainingJob", "GPUPool", "ModelProfile", "Deployment", "Service", "ConfigMap", "Job",
+    "HTTPRoute", "GRPCRoute", "Pod", "Node", "Event", "Lease", "CustomResourceDefinition",
+)  # fmt: skip
+PLURALS: Mapping[str, str] = {kind: f"{kind.lower()}s" for kind in KINDS}
 
 
 class ApiError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -93,6 +94,21 @@ def build(tool: Tool, target: pathlib.Path, reporter: progress.Reporter) -> None
         flags = ["-v", "-trimpath", "-ldflags", build_linker_flags(tool), "-o", str(part)]
         _run([go, "build", *flags, tool.package], tool, step)
     part.replace(target)
+
+
+def download(folder: str, module: str, reporter: progress.Reporter) -> pathlib.Path:
+    """The files of a module that is pinned under tools/ and not built. Raises BuildError."""
+    directory = tools_root() / folder
+    go = find_go(read_go_version((directory / "go.mod").read_text()), reporter)
+    command = [go, "mod", "download", "-json", module]
+    result = subprocess.run(
+        command, cwd=directory, env=_environment(), capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise BuildError(
+            f"{module} could not be downloaded: {result.stderr.strip() or result.stdout.strip()}"
+        )
+    return pathlib.Path(json.loads(result.stdout)["Dir"])
 
 
 def build_linker_flags(tool: Tool) -> str:

@@ -27,6 +27,7 @@ MOUNT_FAILED = "MountFailed"
 
 INVALID_SPEC = "InvalidSpec"
 INSUFFICIENT_MEMORY = "InsufficientMemory"
+GATEWAY_API_MISSING = "GatewayApiMissing"
 CONFLICT = "Conflict"
 WRITE_REFUSED = "WriteRefused"
 NO_MATCHING_ACCELERATOR = "NoMatchingAccelerator"

@@ -11,6 +11,7 @@ from gpufleet.api import meta
 
 Strategy = Literal["Auto", "Surge", "DrainFirst"]
 Phase = Literal["Waiting", "Progressing", "Canary", "Returned"]
+Traffic = Literal["Route", "Replicas"]
 Revision = Annotated[str, pydantic.Field(max_length=63)]
 Percent = Annotated[int, pydantic.Field(ge=0, le=100)]
 
@@ -75,6 +76,12 @@ class RolloutStatus(meta.Schema):
     weight: Annotated[
         Percent, pydantic.Field(description="Percent of the servers that the new revision is to have.")
     ] = 100
+    traffic: Annotated[
+        Traffic,
+        pydantic.Field(
+            description="What shares a canary's traffic: the weights of spec.route, or the servers' numbers."
+        ),
+    ] = "Replicas"
     attempt: Annotated[
         int, pydantic.Field(ge=1, le=10**6, description="spec.rollout.attempt of this rollout.")
     ] = 1

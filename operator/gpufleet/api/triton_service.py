@@ -10,6 +10,7 @@ from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules
 from gpufleet.api import model_repository as repositories
 from gpufleet.api import rollout as rollouts
+from gpufleet.api import route as routes
 from gpufleet.api import tuning as tunings
 from gpufleet.api.triton import model
 
@@ -80,6 +81,10 @@ class TritonServiceSpec(meta.Schema):
     ] = None
     template: Annotated[
         ServerTemplate | None, pydantic.Field(description="The Triton container and its pod.")
+    ] = None
+    route: Annotated[
+        routes.Route | None,
+        pydantic.Field(description="A route of the Gateway API; unset: the service is reached by its name."),
     ] = None
     rollout: Annotated[
         rollouts.Rollout | None,

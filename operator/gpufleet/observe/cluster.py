@@ -19,12 +19,15 @@ SERVICE = triton_service.KIND
 JOB = training_job.KIND
 POOL = gpu_pool.KIND
 
+GATEWAY = "gateway.networking.k8s.io/v1"
 CHILD_KINDS: Mapping[str, str] = {
     "Deployment": "apps/v1",
     "Service": "v1",
     "ConfigMap": "v1",
     "Job": "batch/v1",
     model_profile.KIND: meta.API_VERSION,
+    "HTTPRoute": GATEWAY,
+    "GRPCRoute": GATEWAY,
 }
 FIRST_RELIST_S = 15.0
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
@@ -145,6 +148,7 @@ class Cluster:
             pods=pods,
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             pool=self._pool_of(service.status.assignment),
+            kinds=frozenset(one.kind for one in self._informers if one.exists),
         )
 
     def read_job(self, namespace: str, name: str) -> view.JobView | None:

@@ -34,6 +34,8 @@ class Informer:
     ) -> None:
         self.kind = kind
         self.synced = asyncio.Event()
+        self.exists = False
+        """Whether the cluster has this kind, as of the last list."""
         self._client = client
         self._path = kube.path(api_version, kind)
         self._target = target
@@ -86,6 +88,7 @@ class Informer:
             if not (token := page["metadata"].get("continue", "")):
                 break
         self._target.end_relist(listed)
+        self.exists = True
         self._version = page["metadata"]["resourceVersion"]
         self.synced.set()
 
@@ -111,6 +114,7 @@ class Informer:
     def _forget_all(self) -> None:
         """A kind that does not exist (yet) has no objects."""
         self._heard()
+        self.exists = False
         self._target.begin_relist()
         self._target.end_relist({})
         self._version = ""

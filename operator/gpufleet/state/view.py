@@ -19,6 +19,8 @@ class ServiceView:
     pods: tuple[fleet.Pod, ...] = ()
     reports: Mapping[str, models.AgentReport] = dataclasses.field(default_factory=dict)
     pool: gpu_pool.GPUPool | None = None
+    kinds: frozenset[str] = frozenset()
+    """Optional kinds that the cluster has."""
     answers: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
     """What searches for a setting have found, by their question."""
 

@@ -108,7 +108,9 @@ LIST = '{{"data":{{"models.json":"{{}}"}}}}'
 EDITS = [
     pytest.param("deployment", "scale --replicas=7 deployment/{deployment}", id="Deployment scaled by hand"),
     pytest.param("service", f"patch service/vision -p {SELECTOR}", id="Service's selector edited"),
-    pytest.param("configmap", f"patch configmap/vision-wanted-models -p {LIST}", id="ConfigMap's list edited"),
+    pytest.param(
+        "configmap", f"patch configmap/vision-wanted-models -p {LIST}", id="ConfigMap's list edited"
+    ),
     pytest.param("deployment", "delete deployment/{deployment} --wait=false", id="Deployment deleted"),
     pytest.param("service", "delete service/vision-headless --wait=false", id="Service deleted"),
     pytest.param("configmap", "delete configmap/vision-wanted-models --wait=false", id="ConfigMap deleted"),

@@ -43,6 +43,8 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("gpufleet.dev", "modelprofiles"): WRITE_CHILDREN,
         ("apps", "deployments"): WRITE_CHILDREN,
         ("batch", "jobs"): WRITE_CHILDREN,
+        ("gateway.networking.k8s.io", "httproutes"): WRITE_CHILDREN,
+        ("gateway.networking.k8s.io", "grpcroutes"): WRITE_CHILDREN,
         ("", "services"): WRITE_CHILDREN,
         ("", "configmaps"): WRITE_CHILDREN,
         ("", "pods"): READ,

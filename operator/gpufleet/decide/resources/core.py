@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpufleet.decide.resources import meta
+from gpufleet.state import names
+
+TRITON_PORTS = {
+    "http": names.TRITON_HTTP_PORT,
+    "grpc": names.TRITON_GRPC_PORT,
+    "metrics": names.TRITON_METRICS_PORT,
+}
 
 
 def build_config_map(

@@ -18,7 +18,7 @@ from gpufleet.api import reasons, triton_service
 from gpufleet.decide import status as statuses
 from gpufleet.decide.placement import accelerators
 from gpufleet.decide.resources import core, meta, workloads
-from gpufleet.decide.serving import batching, memory, models, pod, revisions, rollout, verdict
+from gpufleet.decide.serving import batching, memory, models, pod, revisions, rollout, routing, verdict
 from gpufleet.decide.triton import config
 from gpufleet.state import decision, fleet, names, view
 
@@ -69,7 +69,11 @@ def _decide(
     current = tuple(p for p in _find_serving(view) if p.labels.get(names.REVISION_LABEL) in step.serving)
     tuning = batching.plan(view, current, published["revision"], now)
     wanted = models.build_wanted(view.service, tuning.tunings)
-    manifests = _build_shared(view.service, wanted) + tuning.profiles
+    routed = routing.plan(view, facts, step)
+    if step.status is not None:
+        told = step.status.model_copy(update={"traffic": routed.traffic})
+        step = dataclasses.replace(step, status=told)
+    manifests = _build_shared(view.service, wanted) + tuning.profiles + routed.manifests
     if revision in step.replicas:
         manifests += (_build_deployment(view.service, revision, step.replicas[revision], template),)
     others = {
@@ -78,7 +82,7 @@ def _decide(
         if name in step.replicas and name != revision
     }
     found = models.summarise(view.service.spec.models, current, view.reports, tuning.tunings)
-    status, conditions = _build_status(view, found, wanted["revision"], facts, step, now)
+    status, conditions = _build_status(view, found, wanted["revision"], facts, step, routed.fault, now)
     return decision.Decision(
         status=status,
         apply=manifests,
@@ -103,11 +107,7 @@ def _build_shared(
     """What all revisions have in common: the wanted models and the names that clients know."""
     name, namespace = service.metadata.name, service.metadata.namespace
     ours = {names.SERVICE_LABEL: name}
-    ports = {
-        "http": names.TRITON_HTTP_PORT,
-        "grpc": names.TRITON_GRPC_PORT,
-        "metrics": names.TRITON_METRICS_PORT,
-    }
+    ports = core.TRITON_PORTS
     text = {names.WANTED_MODELS_KEY: models.to_text(wanted)}
     return (
         core.build_config_map(names.wanted_models_name(name), namespace, ours, text),
@@ -130,6 +130,7 @@ def _build_status(
     published: str,
     facts: rollout.Facts,
     step: rollout.Step,
+    unrouted: str,
     now: datetime.datetime,
 ) -> tuple[Mapping[str, Any], list[api_meta.Condition]]:
     service = view.service
@@ -145,6 +146,7 @@ def _build_status(
                 p.uid in view.reports and view.reports[p.uid].revision != published for p in current
             ),
             rollout=step.status,
+            unrouted=unrouted,
         )
     )
     conditions = statuses.build_conditions(

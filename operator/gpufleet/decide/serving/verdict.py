@@ -21,18 +21,21 @@ class Facts:
     models: tuple[triton_service.ModelStatus, ...]
     awaiting_agents: bool
     rollout: rollouts.RolloutStatus | None = None
+    unrouted: str = ""
 
 
 def judge(facts: Facts) -> statuses.Verdict:
     """Ready: every model answers somewhere. Reconciling: the fleet is still moving to the spec."""
     is_well, reason, message = _judge_serving(facts)
-    has_failed = facts.rollout is not None and facts.rollout.phase == "Returned"
+    stalled = (reasons.GATEWAY_API_MISSING, facts.unrouted) if facts.unrouted else None
+    if facts.rollout is not None and facts.rollout.phase == "Returned":
+        stalled = (reasons.ROLLOUT_FAILED, facts.rollout.message)
     return statuses.Verdict(
         is_well,
         reason,
         message,
         reconciling=_find_movement(facts),
-        stalled=(reasons.ROLLOUT_FAILED, facts.rollout.message) if facts.rollout and has_failed else None,
+        stalled=stalled,
     )
 
 
