@@ -89,7 +89,7 @@ def build_record(
 ) -> dict[str, Any]:
     """The ModelProfile, owned by the service. Raises click.ClickException where no line can be fitted."""
     batches = tuple(models.BatchTime(**one) for one in found["points"])
-    points = profiles.pool_points([models.Measured(0, batches=batches)])
+    points = profiles.pool_points([models.Measured(profiles.SHORTEST_S, batches=batches)])
     service = triton_service.TritonService.model_validate(owner)
     assignment = service.status.assignment
     hardware = profiles.describe_hardware(assignment.accelerator if assignment else None)

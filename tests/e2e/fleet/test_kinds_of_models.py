@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ class TritonPythonModel:
             key = int(id_.flat[0])
             if start.flat[0]:
                 self.sums[key] = 0
-            self.sums[key] = self.sums[key] + values
+            self.sums[key] = self.sums.get(key, 0) + values
             responses.append(pb.InferenceResponse([pb.Tensor("Y", self.sums[key])]))
         return responses
 """
@@ -106,25 +105,22 @@ def test_they_all_answer_side_by_side(fleet: kubectl.Kubectl, namespace: str) ->
         assert ask(address, "sums", [5.0] * 4, sequence_id=8, sequence_end=True) == [6.0] * 4
 
 
-def test_one_that_takes_all_memory_ends_its_own_server_alone(fleet: kubectl.Kubectl, namespace: str) -> None:
+def test_one_that_takes_all_memory_ends_alone_and_is_revived(fleet: kubectl.Kubectl, namespace: str) -> None:
     services.apply(fleet, manifests.service(namespace, "other", ["doubler"]))
     limited = {"resources": {"limits": {"memory": "768Mi"}}}
-    services.apply(fleet, manifests.service(namespace, services.NAME, ["leaky"], template=limited))
+    models = ["leaky", "doubler"]
+    services.apply(fleet, manifests.service(namespace, services.NAME, models, template=limited))
     for name in ("other", services.NAME):
         fleet.run("wait", "-n", namespace, f"tsvc/{name}", "--for=condition=Ready=True", services.TIMEOUT)
-    with (
-        inference.forward(fleet, namespace, f"svc/{services.NAME}", 8000) as address,
-        pytest.raises(OSError),
-    ):
-        ask(address, "leaky", [-1.0] * 4)
+    with inference.forward(fleet, namespace, f"svc/{services.NAME}", 8000) as address:
+        with pytest.raises(OSError):
+            ask(address, "leaky", [-1.0] * 4)
+        assert ask(address, "doubler", [1.0] * 4) == [2.0] * 4
+    with inference.forward(fleet, namespace, "svc/other", 8000) as address:
+        assert ask(address, "doubler", [1.0] * 4) == [2.0] * 4
 
     def answers_again() -> bool:
         with inference.forward(fleet, namespace, f"svc/{services.NAME}", 8000) as address:
             return ask(address, "leaky", [1.0] * 4) == [1.0] * 4
 
-    kubectl.wait_until("the server's return", answers_again, timeout_s=120)
-    with inference.forward(fleet, namespace, "svc/other", 8000) as address:
-        assert ask(address, "doubler", [1.0] * 4) == [2.0] * 4
-    listed = fleet.get("pods", "-n", namespace, "-l", "gpufleet.dev/service=other")["items"]
-    restarts = [state["restartCount"] for pod in listed for state in pod["status"]["containerStatuses"]]
-    assert restarts == [0], json.dumps(restarts)
+    kubectl.wait_until("the model's return", answers_again, timeout_s=120)

@@ -57,8 +57,9 @@ def test_a_better_setting_is_tried_on_one_pod_and_then_everywhere(
     assert tried in {pod["metadata"]["name"] for pod in services.pods(fleet, namespace)}
     [profile] = fleet.get("mprof", "-n", namespace)["items"]
     fit = profile["spec"]["fit"]
-    assert fit["alphaMicroseconds"] == pytest.approx(20_000, rel=0.2), profile["spec"]
-    assert fit["betaMicroseconds"] == pytest.approx(5_000, rel=0.2), profile["spec"]
+    for batch in (2, 6):
+        predicted = fit["alphaMicroseconds"] + batch * fit["betaMicroseconds"]
+        assert predicted == pytest.approx(20_000 + batch * 5_000, rel=0.2), profile["spec"]
 
 
 def test_a_setting_that_no_pod_can_load_comes_back(fleet: kubectl.Kubectl, namespace: str) -> None:

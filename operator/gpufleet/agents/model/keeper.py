@@ -109,6 +109,13 @@ class Keeper:
         if lost and lost == had:
             self._note_down()
 
+    async def reload(self, name: str) -> None:
+        """Has the model loaded anew by the next step. Raises what the server's unload raises."""
+        _LOG.warning("every request fails: loading again", extra={"model": name})
+        await self.server.unload(name)
+        self.entries[name].loaded = ""
+        self._judge()
+
     async def _unload(self, name: str) -> None:
         _LOG.info("unloading", extra={"model": name})
         await self.server.unload(name)

@@ -1,4 +1,4 @@
-"""Reads the counters of the models that are to be measured, again and again."""
+"""Reads the counters of the models again and again: for the operator, and to revive those that only fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from gpufleet import clock
-from gpufleet.agents.model import keeper, measure, server
+from gpufleet.agents.model import keeper, measure, revival, server
 
 _LOG = logging.getLogger(__name__)
 MEMORY_S = 60.0
@@ -29,7 +29,7 @@ class Counting(Protocol):
 
 @dataclasses.dataclass
 class Measurer:
-    """Fills `kept.measured`; what is not measured costs nothing."""
+    """Fills `kept.measured`, and has models loaded again whose every request fails."""
 
     kept: keeper.Keeper
     server: Counting
@@ -38,6 +38,7 @@ class Measurer:
     windows: dict[str, measure.Window] = dataclasses.field(default_factory=dict)
     marks: dict[str, str] = dataclasses.field(default_factory=dict)
     """The fingerprint with which each window's model was loaded."""
+    records: dict[str, revival.Record] = dataclasses.field(default_factory=dict)
     memory_at_s: float = -math.inf
 
     async def run(self) -> None:
@@ -54,15 +55,14 @@ class Measurer:
         wanted = [one.name for one in self.kept.wanted.models if one.measured]
         for name in self.windows.keys() - set(wanted):
             del self.windows[name], self.kept.measured[name]
+        statistics = await self.server.statistics()
         now_s = self.clock.monotonic_s()
+        await self._revive(statistics, now_s)
         if not wanted and now_s - self.memory_at_s < MEMORY_S:
             return
         metrics = await self.read_metrics()
         self.memory_at_s = now_s
         self.kept.memory_used_mib = measure.read_memory_mib(metrics)
-        if not wanted:
-            return
-        statistics = await self.server.statistics()
         for name in wanted:
             window = self.windows.setdefault(name, measure.Window(self.kept.settings.window_s))
             entry = self.kept.entries.get(name)
@@ -72,6 +72,17 @@ class Measurer:
                 self.marks[name] = mark
             window.add(now_s, measure.read_counters(statistics, name))
             self.kept.measured[name] = window.read(measure.read_latencies(metrics, name))
+
+    async def _revive(self, statistics: Mapping[str, Any], now_s: float) -> None:
+        """Loads again what answers nothing any more."""
+        loaded = {name for name, entry in self.kept.entries.items() if entry.loaded}
+        for name in self.records.keys() - self.kept.entries.keys():
+            del self.records[name]
+        for name in sorted(loaded - self.kept.loads.keys()):
+            counted = measure.read_counters(statistics, name)
+            record = self.records.setdefault(name, revival.Record())
+            if record.note(counted.requests, counted.failures, now_s):
+                await self.kept.reload(name)
 
 
 async def fetch_metrics(url: str) -> str:

@@ -15,19 +15,23 @@ from gpufleet.state import models
 FEWEST_BATCHES = 10
 """Batches of one size below which their mean says nothing."""
 FEWEST_TOTAL = 200
+SHORTEST_S = 60
+"""A pod that was measured for less is still warming up."""
 DRIFT = 0.2
 """Relative error of a profile's line from which it no longer describes the model."""
 _US = 1e6
 
 
 def pool_points(measured: Iterable[models.Measured], slowdown: float = 1.0) -> list[service_time.Point]:
-    """The points of several pods as one; sizes that were seen too seldom are left out.
+    """The points of several pods as one; sizes that were seen too seldom, or too shortly, are left out.
 
     `slowdown` is what several instances cost each other: the points are those of one alone.
     """
     counts: dict[int, int] = defaultdict(int)
     totals_us: dict[int, int] = defaultdict(int)
     for one in measured:
+        if one.window_s < SHORTEST_S:
+            continue
         for batch in one.batches:
             counts[batch.size] += batch.count
             totals_us[batch.size] += batch.total_us
@@ -44,8 +48,9 @@ def describe_lack(points: list[service_time.Point]) -> str:
         return ""
     sizes = ", ".join(str(point.batch) for point in points) or "none"
     return (
-        f"no line yet: it takes {FEWEST_TOTAL} batches of two sizes, at least {FEWEST_BATCHES} of each, and "
-        f"sizes seen so far are {sizes}; wait for requests that overlap, or run gpufleet profile"
+        f"no line yet: it takes {SHORTEST_S} s and {FEWEST_TOTAL} batches of two sizes, at least "
+        f"{FEWEST_BATCHES} of each, and sizes seen so far are {sizes}; "
+        "wait for requests that overlap, or run gpufleet profile"
     )
 
 

@@ -118,9 +118,14 @@ def test_counters_of_all_versions() -> None:
 @dataclasses.dataclass
 class Server:
     success: int = 0
+    fail: int = 0
+    unloaded: list[str] = dataclasses.field(default_factory=list)
 
     async def statistics(self) -> Mapping[str, Any]:
-        return {"model_stats": [version("m", self.success, 0, (1, self.success))]}
+        return {"model_stats": [version("m", self.success, self.fail, (1, self.success))]}
+
+    async def unload(self, name: str) -> None:
+        self.unloaded.append(name)
 
 
 async def read_metrics() -> str:
@@ -145,3 +150,19 @@ async def test_only_what_is_to_be_measured_is(tmp_path: pathlib.Path) -> None:
     kept.wanted = wanted.Wanted("r", (wanted.WantedModel("n"),))
     await measuring.step()
     assert kept.measured == {}
+
+
+async def test_what_only_fails_is_loaded_again(tmp_path: pathlib.Path) -> None:
+    time, server = fakes.ManualClock(), Server(success=3)
+    kept = keeper.Keeper(settings.AgentSettings(state=tmp_path / "loaded.json"), server)  # type: ignore[arg-type]
+    kept.wanted = wanted.Wanted("r", (wanted.WantedModel("m"),))
+    kept.entries["m"] = wanted.Entry(loaded="mark")
+    measuring = measurer.Measurer(kept, server, read_metrics, time)
+    for _ in range(2):
+        await measuring.step()
+        time.time_s += 5
+        server.fail += 10
+    assert server.unloaded == []
+    await measuring.step()
+    assert server.unloaded == ["m"]
+    assert kept.entries["m"].loaded == "", "so that the next step loads it"
