@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from gpufleet import kube
 from gpufleet.api import meta
 from gpufleet.apply import drift
+from gpufleet.decide.resources import meta as resources
 from gpufleet.state import children, decision, names
 
 
@@ -131,14 +132,8 @@ async def _delete(client: kube.Client, owned: Owned, child: children.Child) -> N
 
 def _complete(manifest: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with its owner, by UID, so that deleting the owner deletes it."""
-    reference = {
-        "apiVersion": meta.API_VERSION,
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    about = owner["metadata"]
+    reference = resources.build_owner_reference(owner["kind"], about["name"], about["uid"])
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
 
 

@@ -103,14 +103,9 @@ def build_record(
     name = batching.profile_name(service.metadata.name, model_name)
     labels = {names.SERVICE_LABEL: service.metadata.name}
     metadata = resources.build_meta(name, service.metadata.namespace, labels)
-    reference = {
-        "apiVersion": meta.API_VERSION,
-        "kind": triton_service.KIND,
-        "name": service.metadata.name,
-        "uid": service.metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    reference = resources.build_owner_reference(
+        triton_service.KIND, service.metadata.name, service.metadata.uid
+    )
     return {
         "apiVersion": meta.API_VERSION,
         "kind": model_profile.KIND,

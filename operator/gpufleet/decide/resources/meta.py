@@ -9,6 +9,7 @@ from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod
+from gpufleet.api import meta as api_meta
 from gpufleet.decide.resources import quantity
 from gpufleet.state import names
 
@@ -16,6 +17,18 @@ from gpufleet.state import names
 def build_meta(name: str, namespace: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """ObjectMeta of a child; apply adds the owner."""
     return {"name": name, "namespace": namespace, "labels": {names.MANAGED_BY: names.MANAGER, **labels}}
+
+
+def build_owner_reference(kind: str, name: str, uid: str) -> dict[str, Any]:
+    """By UID: deleting this very object deletes what it owns."""
+    return {
+        "apiVersion": api_meta.API_VERSION,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def short_hash(content: Any) -> str:
