@@ -20,6 +20,7 @@ def step(name: str, inputs: Wire, outputs: Wire) -> Wire:
 
 A = part("a", tensor("AX"), tensor("AY"))
 B = part("b", tensor("BX"), tensor("BY"))
+_ONE = merged(B, {"versionPolicy": {"type": "Specific", "versions": [1]}})
 FIRST = step("a", {"AX": "X"}, {"AY": "MID"})
 SECOND = step("b", {"BX": "MID"}, {"BY": "Y"})
 
@@ -102,6 +103,71 @@ ENSEMBLES = [
         [A, B, ensemble(backend="python")],
         ["backend is not for an ensemble"],
         "must have platform type 'ensemble' and empty backend",
+    ),
+    made_of(
+        "parameters of a backend",
+        [A, B, ensemble(python={})],
+        ["python is not for an ensemble"],
+        "must have platform type 'ensemble' and empty backend",
+    ),
+    made_of(
+        "a batcher of an ensemble",
+        [A, B, ensemble(batching={})],
+        ["batching is not for an ensemble"],
+        None,
+        why="the schedulers exclude each other in Triton's own format, which cannot express the mistake",
+    ),
+    made_of(
+        "an input that a step writes",
+        [A, B, ensemble(FIRST, SECOND, step("a", {"AX": "MID"}, {"AY": "X"}))],
+        ["write tensor X, which is an input"],
+        None,
+        why="Triton loads it, and no request ever comes back",
+    ),
+    made_of(
+        "an input that is an output as well",
+        [A, B, ensemble(outputs=[tensor("Y"), tensor("X")])],
+        ["output X is written by no step"],
+        None,
+        why="Triton loads it, and dies of the first request",
+    ),
+    Pair(
+        "a cache for an ensemble of a decoupled model",
+        (merged(A, {"decoupled": True}), B, ensemble()),
+        (merged(A, {"decoupled": True}), B, ensemble(responseCache=True)),
+        ("responseCache is not for an ensemble of decoupled models", "a is one"),
+        "does not currently support model e with 'decoupled'",
+    ),
+    Pair(
+        "a version that its model does not load",
+        (A, _ONE, ensemble(FIRST, {**SECOND, "modelVersion": 1})),
+        (A, _ONE, ensemble(FIRST, {**SECOND, "modelVersion": 2})),
+        ("version 2 of model b", "[1]"),
+        "depends on 'b' whose required version 2 is not loaded",
+    ),
+    made_of(
+        "no inputs",
+        [A, B, ensemble(inputs=[])],
+        ["inputs of an ensemble"],
+        "at least one of its depending tensors, 'X', is not connected",
+    ),
+    made_of(
+        "no outputs",
+        [A, B, ensemble(outputs=[])],
+        ["outputs of an ensemble"],
+        "ensemble tensor 'Y' is unused",
+    ),
+    made_of(
+        "an output's type that differs from the ensemble's",
+        [A, B, ensemble(**y(data_type="INT32"))],
+        ["tensor Y is INT32 in model e and FP32 in model b"],
+        "inconsistent data type",
+    ),
+    made_of(
+        "a rank that differs from the ensemble's",
+        [A, B, ensemble(**x([4, 1]))],
+        ["tensor X has shape", "[-1, 4, 1]"],
+        "inconsistent shape",
     ),
     made_of(
         "a larger batch than its model takes",

@@ -88,6 +88,13 @@ BATCHING = [
         "can not have DELAY as timeout action",
     ),
     pair(
+        "order and a delay that can happen",
+        batching(preserveOrdering=True, defaultQueuePolicy={"timeoutAction": "Delay"}),
+        batching(preserveOrdering=True, defaultQueuePolicy=_DELAY),
+        ["preserveOrdering", "Delay"],
+        "can not have DELAY as timeout action",
+    ),
+    pair(
         "order and delay of the only level",
         batching(
             preserveOrdering=True,
@@ -115,13 +122,53 @@ def control(name: str, *kinds: str, **more: Any) -> Wire:
     return {"name": name, "controls": [{"kind": kind, **more} for kind in kinds]}
 
 
+STATE = {"inputName": "S", "outputName": "T", "dataType": "INT32", "dims": [2]}
+
+
 def state(initial: Wire | None = None, **changes: Any) -> Wire:
-    base = {"inputName": "S", "outputName": "T", "dataType": "INT32", "dims": [2]}
     start = {"name": "zeros", "dataType": "INT32", "dims": [2], **(initial or {})}
-    return sequence(states=[{**base, "initialState": start, **changes}])
+    return sequence(states=[{**STATE, "initialState": start, **changes}])
 
 
 SEQUENCES = [
+    pair(
+        "two schedulers",
+        sequence(),
+        {**sequence(), "batching": {}},
+        ["sequenceBatching and batching are two schedulers"],
+        None,
+        why="the schedulers exclude each other in Triton's own format, which cannot express the mistake",
+    ),
+    pair(
+        "two ways of batching sequences",
+        sequence(direct={}),
+        sequence(direct={}, oldest={"maxCandidateSequences": 4}),
+        ["sequenceBatching.direct and oldest exclude each other"],
+        None,
+        why="they exclude each other in Triton's own format, which cannot express the mistake",
+    ),
+    pair(
+        "a preferred size without batches, oldest first",
+        {"maxBatchSize": 1, **sequence(oldest={"maxCandidateSequences": 4, "preferredBatchSizes": [1]})},
+        {"maxBatchSize": 0, **sequence(oldest={"maxCandidateSequences": 4, "preferredBatchSizes": [1]})},
+        ["sequenceBatching.oldest.preferredBatchSizes has 1", "maxBatchSize 0"],
+        "sequence batching preferred batch size must be <= max batch",
+    ),
+    pair(
+        "a control twice in one tensor",
+        sequence(controlInputs=[control("A", "Start", "End")]),
+        sequence(controlInputs=[control("A", "Start", "Start")]),
+        ["controlInputs has Start 2 times"],
+        "specifies multiple CONTROL_SEQUENCE_START tensors",
+    ),
+    pair(
+        "a state without elements",
+        sequence(states=[STATE]),
+        sequence(states=[{**STATE, "dims": [0]}]),
+        ["states[S].dims holds 0"],
+        None,
+        why="Triton keeps a state that can hold nothing; who writes 0 means -1",
+    ),
     pair(
         "a preferred size over the largest batch, oldest first",
         sequence(oldest={"maxCandidateSequences": 4, "preferredBatchSizes": [8]}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.triton_pairs.pairs import Wire, pair, tensor
+from tests.triton_pairs.pairs import Wire, pair, tensor, x
 
 
 def gpus(kind: str, *indices: int) -> Wire:
@@ -38,6 +38,13 @@ INSTANCES = [
         gpus("Model", 0),
         ["instanceGroups kind Model", "[0]"],
         "has kind KIND_MODEL but specifies one or more GPUs",
+    ),
+    pair(
+        "indices where there is no GPU",
+        gpus("Auto"),
+        gpus("Auto", 0),
+        ["instanceGroups has gpus [0]", "no accelerator"],
+        "has kind KIND_CPU but specifies one or more GPUs",
     ),
     pair(
         "profiles of a python model",
@@ -105,6 +112,35 @@ LIFECYCLE = [
         r"unexpected shape for input 'X'",
     ),
     pair(
+        "a warm-up in the shape that the backend sees",
+        {**x([4], reshape={"shape": [2, 2]}), **warmup(tensor("X", [4]))},
+        {**x([4], reshape={"shape": [2, 2]}), **warmup(tensor("X", [2, 2]))},
+        ["warmups[w].inputs[X].dims [2, 2]", "[4]"],
+        r"unexpected shape for input 'X'",
+    ),
+    pair(
+        "a warm-up of a larger batch",
+        warmup(tensor("X"), batchSize=8),
+        warmup(tensor("X"), batchSize=9),
+        ["warmups[w].batchSize is 9", "maxBatchSize 8", "use at most 8"],
+        "batch size 9 for 'm_0_0', max allowed is 8",
+    ),
+    pair(
+        "a warm-up of a batch without batches",
+        {"maxBatchSize": 0, **warmup(tensor("X"), batchSize=1)},
+        {"maxBatchSize": 0, **warmup(tensor("X"), batchSize=2)},
+        ["warmups[w].batchSize is 2", "maxBatchSize 0", "use at most 1"],
+        "batch size 2 for 'm_0_0', max allowed is 0",
+    ),
+    pair(
+        "a warm-up of zeros with a file",
+        warmup(tensor("X", data="Zero")),
+        warmup(tensor("X", data="Zero", dataFile="x")),
+        ["warmups[w].inputs[X]", "dataFile"],
+        None,
+        why="the sources exclude each other in Triton's own format, which cannot express the mistake",
+    ),
+    pair(
         "a warm-up without its input",
         warmup(tensor("X")),
         warmup(),
@@ -122,6 +158,22 @@ LIFECYCLE = [
 
 
 BACKENDS = [
+    pair(
+        "parameters of two backends",
+        {"python": {}},
+        {"python": {}, "vllm": {}},
+        ["python and vllm are parameters of different backends"],
+        None,
+        why="blocks are ours: Triton sees their parameters only",
+    ),
+    pair(
+        "a parameter listed twice",
+        {"parameters": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
+        {"parameters": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+        ["parameters has A twice"],
+        None,
+        why="parameters are a map in Triton's own format, which cannot express the mistake",
+    ),
     pair(
         "parameters of another backend",
         {"python": {}},

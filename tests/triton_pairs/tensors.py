@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.triton_pairs.pairs import pair, x, y
+from tests.triton_pairs.pairs import pair, tensor, x, y
 
 TENSORS = [
     pair("a dimension of 0", x([1, 4]), x([0, 4]), ["inputs[X].dims", "0"], "dimension must be integer >= 1"),
@@ -89,5 +89,34 @@ TENSORS = [
         x([-1], reshape={"shape": [4]}),
         ["inputs[X].reshape.shape [4]", "dims [-1]"],
         "has different size for dims and reshape",
+    ),
+    pair(
+        "a reshape to nothing of more than one element",
+        x([1], reshape={"shape": []}),
+        x([4], reshape={"shape": []}),
+        ["inputs[X].reshape.shape []", "[4]"],
+        "has different size for dims and reshape",
+    ),
+    pair(
+        "an output reshape to nothing without batches",
+        {"maxBatchSize": 8, **y([1], reshape={"shape": []})},
+        {"maxBatchSize": 0, **y([1], reshape={"shape": []})},
+        ["outputs[Y].reshape.shape", "empty", "maxBatchSize"],
+        "'Y' cannot have empty reshape for non-batching",
+    ),
+    pair(
+        "an output reshape to 0",
+        y([4], reshape={"shape": [4, 1]}),
+        y([4], reshape={"shape": [4, 0]}),
+        ["outputs[Y].reshape.shape", "0"],
+        "'Y' reshape dimensions must be integer >= 1",
+    ),
+    pair(
+        "an input listed twice",
+        {"inputs": [tensor("X"), tensor("Z")]},
+        {"inputs": [tensor("X"), tensor("X")]},
+        ["inputs names X twice"],
+        None,
+        why="Triton keeps one of the two without a word",
     ),
 ]

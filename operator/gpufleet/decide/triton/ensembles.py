@@ -19,6 +19,7 @@ _FORBIDDEN = (
     ("backend", "backend"),
     ("batching", "batching"),
     ("sequence_batching", "sequenceBatching"),
+    *((block, block) for block in model.BACKEND_BLOCKS),
 )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from gpufleet.api.triton import ensembles, model, tensors
 from gpufleet.decide.triton.tensors import VARIABLE
 
+LATEST = -1
+
 
 def check(models: Sequence[model.Model]) -> Iterator[tuple[str, str]]:
     """(name of the ensemble, what Triton would refuse) over all ensembles of a service."""
@@ -52,6 +54,16 @@ def _parts(one: model.Model) -> set[str]:
     return {step.model_name for step in one.ensemble.steps} if one.ensemble else set()
 
 
+def _find_parts(one: model.Model, known: Mapping[str, model.Model]) -> set[str]:
+    """Names of all that an ensemble is made of, through the ensembles in it."""
+    seen: set[str] = set()
+    reached = _parts(one)
+    while reached - seen:
+        seen |= reached
+        reached = {part for other in seen if other in known for part in _parts(known[other])}
+    return seen
+
+
 def _check_ensemble(
     one: model.Model, ensemble: ensembles.Ensemble, known: Mapping[str, model.Model]
 ) -> Iterator[str]:
@@ -66,7 +78,31 @@ def _check_ensemble(
                 f"maxBatchSize is {one.max_batch_size}, but its model {part.name} takes at most "
                 f"{part.max_batch_size}: use at most {part.max_batch_size}"
             )
+        yield from _check_version(part, step)
         yield from _check_step(part, step, claims)
+    yield from _check_cache(one, known)
+
+
+def _check_version(part: model.Model, step: ensembles.Step) -> Iterator[str]:
+    """Which versions there are is known only where the model lists them."""
+    policy = part.version_policy
+    if policy is None or policy.type != "Specific" or step.model_version == LATEST:
+        return
+    if step.model_version not in policy.versions:
+        yield (
+            f"ensemble: a step wants version {step.model_version} of model {part.name}, which loads "
+            f"{sorted(policy.versions)}: use one of them, or -1 for the latest"
+        )
+
+
+def _check_cache(one: model.Model, known: Mapping[str, model.Model]) -> Iterator[str]:
+    """An ensemble is decoupled where any of its models is, however deep."""
+    decoupled = [name for name in sorted(_find_parts(one, known)) if name in known and known[name].decoupled]
+    if one.response_cache and decoupled:
+        yield (
+            f"responseCache is not for an ensemble of decoupled models, and {decoupled[0]} is one: "
+            "leave responseCache out"
+        )
 
 
 def _check_step(part: model.Model, step: ensembles.Step, claims: dict[str, _Claim]) -> Iterator[str]:
@@ -118,10 +154,5 @@ def _match(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 def _check_nesting(known: Mapping[str, model.Model]) -> Iterator[tuple[str, str]]:
     """An ensemble may hold ensembles, but not itself."""
     for name, one in known.items():
-        seen: set[str] = set()
-        reached = _parts(one)
-        while reached - seen:
-            seen |= reached
-            reached = {part for other in seen if other in known for part in _parts(known[other])}
-        if name in seen:
+        if name in _find_parts(one, known):
             yield name, f"ensemble: {name} is part of itself: remove the step"

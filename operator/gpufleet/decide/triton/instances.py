@@ -22,6 +22,11 @@ def check(one: model.Model, *, has_accelerator: bool) -> Iterator[str]:
                 f"instanceGroups kind {group.kind} takes no gpus, and they are {group.gpus}: "
                 "leave gpus out, or use kind GPU"
             )
+        if group.gpus and group.kind == "Auto" and not has_accelerator:
+            yield (
+                f"instanceGroups has gpus {group.gpus}, but the service has no accelerator: "
+                "leave gpus out, or set spec.accelerator"
+            )
         if group.profiles and one.backend_name != "tensorrt":
             yield "instanceGroups.profiles are for the tensorrt backend alone: leave them out"
     yield from _check_resources(one)

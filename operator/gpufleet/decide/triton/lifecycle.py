@@ -60,6 +60,13 @@ def _build_input(source: lifecycle.WarmupInput) -> model_config_pb2.ModelWarmup.
 
 def _check_warmup(one: model.Model, warmup: lifecycle.Warmup) -> Iterator[str]:
     where = f"warmups[{warmup.name}]"
+    # Without a batch dimension a request is a batch of one.
+    largest = max(1, one.max_batch_size)
+    if warmup.batch_size > largest:
+        yield (
+            f"{where}.batchSize is {warmup.batch_size}, more than maxBatchSize {one.max_batch_size} allows: "
+            f"use at most {largest}"
+        )
     sent = {source.name: source for source in warmup.inputs}
     for source in warmup.inputs:
         if (source.data == "File") != (source.data_file is not None):

@@ -21,6 +21,10 @@ def check(one: model.Model) -> Iterator[str]:
     wanted = one.sequence_batching
     if wanted is None:
         return
+    if one.batching is not None:
+        yield "sequenceBatching and batching are two schedulers of one model: leave one of the two out"
+    if wanted.direct is not None and wanted.oldest is not None:
+        yield "sequenceBatching.direct and oldest exclude each other: leave one of the two out"
     if one.response_cache:
         yield "responseCache is not for models with sequenceBatching: leave one of the two out"
     if wanted.oldest is not None:

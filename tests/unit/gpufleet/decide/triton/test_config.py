@@ -85,6 +85,32 @@ def test_an_accelerator_allows_gpu_instances() -> None:
     ]
 
 
+def test_an_accelerator_allows_indices_of_gpus() -> None:
+    groups = [{"kind": "Auto", "gpus": [0]}]
+    assert build(has_accelerator=True, instanceGroups=groups)["instance_group"][0]["gpus"] == [0]
+
+
+def made_of(name: str, part: str, **fields: Any) -> model.Model:
+    """An ensemble of one step."""
+    steps = [{"modelName": part, "inputMap": {"X": "X"}, "outputMap": {"Y": "Y"}}]
+    tensors = {"inputs": [TENSOR], "outputs": [{**TENSOR, "name": "Y"}]}
+    return model.Model.model_validate({"name": name, "ensemble": {"steps": steps}, **tensors, **fields})
+
+
+@pytest.mark.parametrize(
+    ("decoupled", "wanted"),
+    [
+        pytest.param(False, [], id="no model is decoupled"),
+        pytest.param(True, ["models[outer].responseCache", "m is one"], id="a model of the inner one is"),
+    ],
+)
+def test_a_cache_knows_of_models_within_ensembles(decoupled: bool, wanted: list[str]) -> None:
+    outer = made_of("outer", "inner", responseCache=True)
+    said = config.check([make(decoupled=decoupled), made_of("inner", "m"), outer], has_accelerator=False)
+    assert len(said) == bool(wanted)
+    assert [word for word in wanted if word not in "".join(said)] == []
+
+
 @settings(max_examples=25, deadline=None)
 @given(strategies_api.specs(triton_service.TritonServiceSpec))
 def test_both_forms_say_the_same(wire: dict[str, Any]) -> None:
