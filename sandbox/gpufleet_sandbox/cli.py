@@ -1,17 +1,20 @@
-"""`gpufleet sandbox up | demo | down | status | kubeconfig | logs`."""
+"""`gpufleet sandbox up | install | env | demo | down | status | kubeconfig | logs`."""
 
 from __future__ import annotations
 
 import pathlib
+import shlex
 import sys
 
 import click
 
 from gpufleet_sandbox import (
+    binaries,
     charts,
     debian,
     demo,
     existing,
+    fleet,
     gobuild,
     kubectl,
     local,
@@ -80,6 +83,32 @@ def up(name: str, nodes: int, kwok: int, kind: str, kubeconfig: str | None, imag
     with reporter.step(f"sandbox {name} is up"):
         cluster.up()
     reporter.say(f"export KUBECONFIG={cluster.kubeconfig()}")
+
+
+@sandbox.command()
+@_NAME
+def install(name: str) -> None:
+    """Install gpufleet from this checkout, with simulated GPUs, and cut one of them into MIG slices."""
+    reporter = progress.Reporter()
+    cluster = local.LocalProvider(name, reporter=reporter)
+    path, nodes = cluster.kubeconfig(), cluster.nodes()
+    client = kubectl.Kubectl(binaries.ensure("kubectl", reporter), path)
+    with reporter.step("chart installed: operator and simulated GPUs"):
+        fleet.install(client, binaries.ensure("helm", reporter))
+    for node in nodes[:1]:
+        with reporter.step(f"{node}: one GPU cut into MIG slices"):
+            fleet.cut(client, node)
+
+
+@sandbox.command()
+@_NAME
+def env(name: str) -> None:
+    """Print what makes a shell know the cluster: eval "$(gpufleet sandbox env)"."""
+    path = local.LocalProvider(name).kubeconfig()
+    folder = path.parent / "bin"
+    fleet.link_clients(folder, binaries.ensure_all(fleet.CLIENTS))
+    click.echo(f"export KUBECONFIG={shlex.quote(str(path))}")
+    click.echo(f'export PATH={shlex.quote(str(folder))}:"$PATH"')
 
 
 @sandbox.command(name="demo")

@@ -17,13 +17,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
-from gpufleet_sandbox import binaries, charts, gobuild, inference, kubectl, local, progress, prometheus, state
+from gpufleet_sandbox import binaries, fleet, gobuild, inference, kubectl, local, progress, prometheus, state
 
 NAMESPACE = "team-a"
 SERVICE = "double"
 JOB = "regression"
-MIG_CONFIG = "demo"
-SLICE = "nvidia.com/mig-1g.10gb"
 _TIMEOUT_S = 240.0
 
 
@@ -45,18 +43,13 @@ class Demo:
 
     def _install(self) -> None:
         with self.reporter.step("chart installed: operator and simulated GPUs"):
-            charts.install(self.helm, self.client.kubeconfig, charts.SANDBOX_VALUES)
+            fleet.install(self.client, self.helm)
             self.client.run("create", "namespace", NAMESPACE)
 
     def _cut_gpus(self) -> None:
         node = self.provider.nodes()[0]
         with self.reporter.step(f"{node}: one GPU cut into MIG slices"):
-            self.client.run("label", "node", node, f"nvidia.com/mig.config={MIG_CONFIG}", "--overwrite")
-            kubectl.wait_until(
-                f"{SLICE} on {node}",
-                lambda: int(self.client.get("node", node)["status"]["allocatable"].get(SLICE, "0")) > 0,
-                timeout_s=_TIMEOUT_S,
-            )
+            fleet.cut(self.client, node)
         self._print("get", "nodes", "-o", _GPU_COLUMNS)
 
     def _serve(self) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpufleet_sandbox import binaries, charts, kubectl
+from gpufleet_sandbox import binaries, kubectl
+from gpufleet_sandbox import fleet as install
 from tests.e2e.fleet import manifests, services
 
 SLICE = "nvidia.com/mig-1g.10gb"
@@ -23,13 +24,9 @@ def client(sandbox) -> kubectl.Kubectl:
 @pytest.fixture(scope="session")
 def fleet(client: kubectl.Kubectl) -> kubectl.Kubectl:
     """kubectl for a cluster with the chart installed and MIG slices to be had."""
-    charts.install(binaries.ensure("helm"), client.kubeconfig, charts.SANDBOX_VALUES)
-    node = client.get("nodes", "-l", "nvidia.com/mig.capable=true")["items"][0]["metadata"]["name"]
-    client.run("label", "node", node, "nvidia.com/mig.config=demo", "--overwrite")
-    kubectl.wait_until(
-        f"{SLICE} on {node}",
-        lambda: int(client.get("node", node)["status"]["allocatable"].get(SLICE, "0")) > 0,
-        timeout_s=120,
+    install.install(client, binaries.ensure("helm"))
+    install.cut(
+        client, client.get("nodes", "-l", "nvidia.com/mig.capable=true")["items"][0]["metadata"]["name"]
     )
     return client
 

@@ -28,6 +28,8 @@ def test_real_nodes_without_root(invoke, monkeypatch):
     ("args", "words"),
     [
         pytest.param(["kubeconfig"], "there is no sandbox default", id="kubeconfig of none"),
+        pytest.param(["env"], "there is no sandbox default", id="environment of none"),
+        pytest.param(["install", "--name=x"], "there is no sandbox x", id="into none"),
         pytest.param(["logs", "etcd", "--name=x"], "there is no sandbox x", id="logs of none"),
         pytest.param(["up", "--nodes=0", "--name=No Name"], "is no name", id="bad name"),
         pytest.param(["up", "--nodes=65"], "65 is not in the range", id="too many nodes"),
@@ -57,6 +59,24 @@ def test_logs_are_listed_and_shown(invoke, tmp_path):
     assert invoke("logs", "--name=x").output == "etcd\n"
     assert invoke("logs", "etcd", "--name=x", "--lines=1").output == "two\n"
     assert "those that have one: etcd" in invoke("logs", "nothing", "--name=x").output
+
+
+def test_env_is_what_a_shell_needs(invoke, tmp_path, monkeypatch):
+    directory = tmp_path / "instances" / "x"
+    state.plan("x", 0, 0)
+    (tmp_path / "kubectl-1.2.3").touch()
+    found = {"kubectl": tmp_path / "kubectl-1.2.3"}
+    monkeypatch.setattr(cli.binaries, "ensure_all", lambda names: found)
+
+    for _ in range(2):  # a second call finds the links of the first
+        result = invoke("env", "--name=x")
+
+    path = local.LocalProvider("x").kubeconfig()
+    assert result.output.splitlines() == [
+        f"export KUBECONFIG={path}",
+        f'export PATH={directory}/bin:"$PATH"',
+    ]
+    assert (directory / "bin" / "kubectl").resolve() == tmp_path / "kubectl-1.2.3"
 
 
 @pytest.mark.parametrize(
