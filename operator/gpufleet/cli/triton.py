@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import click
 import pydantic
@@ -22,6 +23,15 @@ _COLOURS = {
     change.Effect.LIVE: "green",
     change.Effect.RELOAD: "yellow",
 }
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes a plain y or n for a boolean, as kubectl does and this library alone does not."""
+
+    bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))
 
 
 @click.group()
@@ -43,7 +53,7 @@ def show_config(file: TextIO, only: str | None, against_cluster: bool) -> None:
 
     Needs no cluster, except with --diff. Exits with 1 and the reasons where Triton would refuse a model.
     """
-    services = list(_read(file))
+    services = list(_read(file, _find_namespace() if against_cluster else "default"))
     if not services:
         raise click.ClickException(f"{file.name} holds no TritonService")
     faults = [fault for service in services for fault in _find_faults(service)]
@@ -59,22 +69,23 @@ def show_config(file: TextIO, only: str | None, against_cluster: bool) -> None:
         raise click.ClickException(f"no model {only}: {file.name} has {', '.join(sorted(names))}")
 
 
-def _read(file: TextIO) -> Iterator[triton_service.TritonService]:
+def _read(file: TextIO, namespace: str) -> Iterator[triton_service.TritonService]:
+    """The services of the file; `namespace` is that of those that name none."""
     try:
-        documents = [document for document in yaml.safe_load_all(file) if isinstance(document, dict)]
+        documents = [document for document in yaml.load_all(file, _Loader) if isinstance(document, dict)]
     except yaml.YAMLError as error:
         raise click.ClickException(f"{file.name} is not YAML: {error}") from error
     for document in documents:
         if document.get("kind") == triton_service.KIND:
-            yield _parse(document)
+            yield _parse(document, namespace)
 
 
-def _parse(document: dict[str, Any]) -> triton_service.TritonService:
+def _parse(document: dict[str, Any], namespace: str) -> triton_service.TritonService:
     for path in unknown.find(document.get("spec") or {}, triton_service.TritonServiceSpec, "spec"):
         click.secho(
             f"warning: {path} is not a field, and the API server would drop it", fg="yellow", err=True
         )
-    metadata = {"uid": "", "namespace": "default", **(document.get("metadata") or {})}
+    metadata = {"uid": "", "namespace": namespace, **(document.get("metadata") or {})}
     try:
         return triton_service.TritonService.model_validate({**document, "metadata": metadata, "status": {}})
     except pydantic.ValidationError as error:
@@ -114,6 +125,17 @@ def _print_changes(service: triton_service.TritonService) -> None:
 
 def _short(value: Any) -> str:
     return "unset" if value is None else json.dumps(value, sort_keys=True)
+
+
+def _find_namespace() -> str:
+    """That of the current context, where kubectl would apply the file. Raises ClickException."""
+    from kubernetes import config as kubernetes_config
+
+    try:
+        context = kubernetes_config.list_kube_config_contexts()[1]
+    except kubernetes_config.ConfigException as error:
+        raise click.ClickException(f"no cluster to compare with: {error}") from error
+    return str(context["context"].get("namespace") or "default")
 
 
 def _read_running(namespace: str, name: str) -> dict[str, Any]:

@@ -45,6 +45,12 @@ def test_one_model_alone_is_a_config_file() -> None:
         pytest.param([builders_api.make_training_job()], [], ["holds no TritonService"], id="another kind"),
         pytest.param([SERVICE], ["--model", "c"], ["no model c", "a, b"], id="no such model"),
         pytest.param(
+            yaml.safe_dump(SERVICE).replace("name: a\n", "name: Y\n"),
+            [],
+            ["spec.models.0.name: Input should be a valid string"],
+            id="a boolean to kubectl",
+        ),
+        pytest.param(
             [builders_api.make_service(models=[{"name": "a", "maxBatchSize": "many"}])],
             [],
             ["TritonService vision is invalid", "spec.models.0.maxBatchSize"],
@@ -74,6 +80,38 @@ def test_what_is_wrong_is_said(given: Any, args: list[str], words: list[str]) ->
     found = run(*args, given=given)
     assert found.exit_code == 1
     assert [word for word in words if word not in found.output] == []
+
+
+@pytest.mark.parametrize(
+    ("context", "wanted"),
+    [
+        pytest.param({"namespace": "team-a"}, "team-a/vision", id="the context's"),
+        pytest.param({}, "default/vision", id="a context without one"),
+    ],
+)
+def test_diff_looks_where_kubectl_would_apply(
+    context: dict[str, str], wanted: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", **context}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig))
+    asked: list[str] = []
+
+    def read(namespace: str, name: str) -> dict[str, Any]:
+        asked.append(f"{namespace}/{name}")
+        return {}
+
+    monkeypatch.setattr(
+        "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config")
+    )
+    monkeypatch.setattr("gpufleet.cli.triton._read_running", read)
+    service = {**SERVICE, "metadata": {"name": "vision"}}
+    assert run("--diff", given=[service]).exit_code == 0
+    assert asked == [wanted]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in EXAMPLES])
