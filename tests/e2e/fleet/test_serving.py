@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import time
+import urllib.request
 from typing import Any
 
 import pytest
@@ -51,6 +52,31 @@ def test_an_ensemble_answers_as_one_model(fleet: kubectl.Kubectl, namespace: str
     # Scaled to (-1, -1, 3, -1)/√3: the weights 0.5, -1, 2 and 0.25 make a logit of 3.61.
     assert data["PROBABILITY"] == pytest.approx([0.9737], abs=1e-3)
     assert data["SUSPECT"] == [1]
+
+
+def test_an_ensemble_of_an_ensemble_answers(fleet: kubectl.Kubectl, serving: str) -> None:
+    def around(name: str, inner: str, **changes: Any) -> dict[str, Any]:
+        step = {"modelName": inner, "inputMap": {"X": "X"}, "outputMap": {"Y": "Y"}}
+        made = manifests.model(name, ensemble={"steps": [step]}, **changes)
+        return {key: value for key, value in made.items() if key not in ("backend", "instanceGroups")}
+
+    models_ = ["doubler", around("inner", "doubler"), around("outer", "inner")]
+    apply(fleet, manifests.service(serving, NAME, models_))
+    kubectl.wait_until("outer Ready", lambda: models(fleet, serving).get("outer") == "Ready", timeout_s=150)
+    assert answers(fleet, serving, "outer") == [2.0, 4.0, 6.0, 8.0]
+    # A change of it, which is not what runs yet.
+    models_[-1] = around("outer", "inner", maxBatchSize=4)
+    apply(fleet, manifests.service(serving, NAME, models_))
+    with inference.forward(fleet, serving, f"svc/{NAME}", 8000) as address:
+        kubectl.wait_until("the change", lambda: largest_batch(address, "outer") == 4, timeout_s=150)
+    kubectl.wait_until(
+        "outer Ready again", lambda: models(fleet, serving).get("outer") == "Ready", timeout_s=150
+    )
+
+
+def largest_batch(address: str, model: str) -> int:
+    with urllib.request.urlopen(f"http://{address}/v2/models/{model}/config", timeout=30) as reply:
+        return int(json.load(reply)["max_batch_size"])
 
 
 def test_models_come_and_go_without_a_new_pod(fleet: kubectl.Kubectl, serving: str) -> None:

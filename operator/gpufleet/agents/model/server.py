@@ -5,13 +5,24 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from google.protobuf import json_format
 from tritonclient.grpc import aio as triton
+from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 # gRPC doubles the wait for a server that is not up yet, to two minutes; ours is on the same machine.
 _RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 # An ensemble has no folder in the repository, and Triton asks for a version: a file given along makes one.
 _ENSEMBLE_FILES = {"file:1/ensemble": b""}
+# What makes an ensemble; Triton fills in others on its own.
+_ENSEMBLE_FIELDS = (
+    "ensemble_scheduling",
+    "input",
+    "output",
+    "max_batch_size",
+    "parameters",
+    "response_cache",
+)
 _POLL_FAILED = "failed to poll from model repository"
 _LOOK_TIMEOUT_S = 5.0
 _UNLOAD_TIMEOUT_S = 60.0
@@ -75,7 +86,24 @@ class Server:
         except InferenceServerException as error:
             if _is_down(error):
                 raise ServerDownError(str(error)) from error
+            if is_ensemble and _POLL_FAILED in str(error.message()) and await self._runs(name, config):
+                return
             raise LoadError(explain(str(error.message()))) from error
+
+    async def _runs(self, name: str, config: str) -> bool:
+        """Whether an ensemble is as wanted although its load came back with an error.
+
+        Triton looks for all that it is made of in the repository, does not find the ensembles among that,
+        says so, and loads it all the same.
+        """
+        wanted = json_format.Parse(config, model_config_pb2.ModelConfig())
+        try:
+            answer = await self._client.get_model_config(
+                name, headers=self._headers, client_timeout=_LOOK_TIMEOUT_S
+            )
+        except InferenceServerException:
+            return False
+        return all(getattr(answer.config, field) == getattr(wanted, field) for field in _ENSEMBLE_FIELDS)
 
     async def unload(self, name: str) -> None:
         try:
