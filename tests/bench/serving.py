@@ -22,11 +22,11 @@ LATENCY_GOAL_S = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Something done to the running service; `retries` are the client's attempts after a failure."""
+    """Something done to the running service under a load with these further `options`."""
 
     name: str
     act: Callable[[kubectl.Kubectl], None]
-    retries: int = 0
+    options: tuple[str, ...] = ()
 
 
 def apply(client: kubectl.Kubectl, *models: str | dict[str, Any], **spec: Any) -> None:
@@ -68,7 +68,7 @@ CHANGES = (
     Change("the operator restarts", restart_operator),
     Change("a server more", lambda client: apply(client, replicas=3)),
     Change("a server fewer", lambda client: apply(client, replicas=2)),
-    Change("a pod is killed, one retry", kill_pod, retries=1),
+    Change("a pod is killed, one retry", kill_pod, ("--retries=1", "--wait-for-ready")),
 )
 
 
@@ -98,7 +98,7 @@ def measure_change(client: kubectl.Kubectl, change: Change) -> dict[str, Any]:
     """The load's result while the change was made and came to rest."""
     print(f"… {change.name}", flush=True)
     wait_settled(client)
-    load.start(client, NAMESPACE, MODEL, SECONDS, "--concurrency=4", f"--retries={change.retries}")
+    load.start(client, NAMESPACE, MODEL, SECONDS, "--concurrency=4", *change.options)
     change.act(client)
     wait_settled(client)
     found = load.result(client, NAMESPACE)

@@ -94,6 +94,7 @@ def model() -> None:
     "--shape", "shapes", multiple=True, metavar="INPUT=N,N", help="Dimensions that the model leaves open."
 )
 @click.option("--balance", is_flag=True, help="Spread each connection over all addresses of the name.")
+@click.option("--wait-for-ready", is_flag=True, help="Requests wait for a connection that is being made.")
 def load(
     url: str,
     model_name: str,
@@ -105,6 +106,7 @@ def load(
     batch: int,
     shapes: tuple[str, ...],
     balance: bool,
+    wait_for_ready: bool,
 ) -> None:
     """Send inference requests and print what came of them as JSON lines."""
     from gpufleet.agents.load import main as load_main
@@ -114,7 +116,7 @@ def load(
         name: [int(size) for size in sizes.split(",")]
         for name, _, sizes in (one.partition("=") for one in shapes)
     }
-    target = load_main.Target(url, model_name, batch, dims, balance=balance)
+    target = load_main.Target(url, model_name, batch, dims, balance=balance, wait_for_ready=wait_for_ready)
     plan = traffic.Plan(seconds, concurrency, rate, count, retries)
     raise SystemExit(load_main.run(target, plan))
 

@@ -17,6 +17,7 @@ from gpufleet.agents.load import outcome, requests, traffic
 
 PROGRESS_S = 1.0
 _CLIENT_TIMEOUT_S = 60.0
+_WAIT_FOR_READY = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True}]})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Target:
     shapes: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     fill: float = 1.0
     balance: bool = False
+    wait_for_ready: bool = False
+    """A request waits for a connection that is being made instead of failing with it."""
 
 
 def run(target: Target, plan: traffic.Plan) -> int:
@@ -60,6 +63,8 @@ async def connected(target: Target, channels: int) -> AsyncIterator[list[Any]]:
     options: list[tuple[str, Any]] = [("grpc.use_local_subchannel_pool", 1)]
     if target.balance:
         options.append(("grpc.lb_policy_name", "round_robin"))
+    if target.wait_for_ready:
+        options.append(("grpc.service_config", _WAIT_FOR_READY))
     clients = [aio.InferenceServerClient(target.url, channel_args=options) for _ in range(channels)]
     try:
         yield clients
