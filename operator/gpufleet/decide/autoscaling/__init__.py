@@ -1,0 +1,1 @@
+"""How many servers a service should have: signals → policy → behavior → clamps."""
