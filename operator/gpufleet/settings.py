@@ -41,6 +41,20 @@ class Settings(pydantic_settings.BaseSettings):
     watch_stale_s: float = pydantic.Field(default=120.0, gt=0)
     """A watch silent for longer (bookmarks count as sound) fails the liveness probe."""
 
+    prometheus_url: str = pydantic.Field(default="", pattern=r"^(https?://\S+)?$")
+    """Base URL of Prometheus or of what speaks its query API; empty: nothing is scaled by load."""
+    prometheus_window: str = pydantic.Field(default="1m", pattern=r"^[1-9][0-9]*[sm]$")
+    """Range over which rates are taken: at least four scrape intervals."""
+    prometheus_interval_s: float = pydantic.Field(default=15.0, ge=1)
+    prometheus_timeout_s: float = pydantic.Field(default=10.0, gt=0)
+    """Limit of one query."""
+    prometheus_token_file: str = ""
+    """File with a bearer token; read for every round, since tokens rotate."""
+    prometheus_ca_file: str = ""
+    prometheus_cert_file: str = ""
+    """Client certificate with its key in `prometheus_key_file`."""
+    prometheus_key_file: str = ""
+
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
     lease_renew_s: float = pydantic.Field(default=4.0, gt=0)

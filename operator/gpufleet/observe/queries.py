@@ -16,9 +16,7 @@ Field = Literal[
     "failed",
     "shed",
     "pending",
-    "compute_s",
-    "inferences",
-    "executions",
+    "busy",
     "latency_s",
     "kv_cache",
     "ttft_s",
@@ -31,6 +29,23 @@ _SERIES = "namespace, pod, model, version, gpu_uuid, reason"
 def _rate(selector: str, window: str, scale: str = "") -> str:
     inner = f"max by ({_SERIES}) (rate({selector}[{window}]))"
     return f"sum by (namespace, pod) ({inner}){scale}"
+
+
+def _busy(window: str) -> str:
+    """Busy instances: per model the mean time of a request in execution × executions per second.
+
+    Each request of a batch is billed the whole of its execution, hence the mean and not the sum.
+    """
+
+    def of_model(name: str) -> str:
+        inner = f"max by ({_SERIES}) (rate({name}[{window}]))"
+        return f"sum by (namespace, pod, model, version) ({inner})"
+
+    compute = " + ".join(of_model(f"nv_inference_compute_{part}_duration_us") for part in _PARTS)
+    mean_s = f"({compute}) / 1e6 / ({of_model('nv_inference_request_success')} > 0)"
+    busy = f"{mean_s} * {of_model('nv_inference_exec_count')}"
+    # A model without requests has no mean, but is busy with nothing.
+    return f"sum by (namespace, pod) ({busy} or 0 * {of_model('nv_inference_exec_count')})"
 
 
 def build(window: str) -> dict[Field, str]:
@@ -46,11 +61,7 @@ def build(window: str) -> dict[Field, str]:
             "sum by (namespace, pod) (max by (namespace, pod, model, version)"
             " (nv_inference_pending_request_count))"
         ),
-        "compute_s": " + ".join(
-            _rate(f"nv_inference_compute_{part}_duration_us", window, us) for part in _PARTS
-        ),
-        "inferences": _rate("nv_inference_count", window),
-        "executions": _rate("nv_inference_exec_count", window),
+        "busy": _busy(window),
         "latency_s": ('max by (namespace, pod) (nv_inference_request_summary_us{quantile="0.99"} > 0)' + us),
         "kv_cache": (
             "max by (namespace, pod) (sum by (namespace, pod, model, version)"

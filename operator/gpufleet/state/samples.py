@@ -4,14 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
-
-Signal = Literal[
-    "offered", "served", "shed", "pending", "wait_s", "busy", "batch", "latency_s", "kv_cache", "ttft_s"
-]
-"""Requests per second that came, were answered, were refused; requests that wait; their mean wait in seconds;
-busy instances; mean batch; 99th percentile of the latency; share of the KV cache in use; time to first token.
-"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,10 +17,8 @@ class PodSample:
     failed: float | None = None
     shed: float | None = None
     pending: float | None = None
-    compute_s: float | None = None
-    """Seconds that requests spent in execution, per second: each request of a batch counts the whole."""
-    inferences: float | None = None
-    executions: float | None = None
+    busy: float | None = None
+    """Busy instances."""
     latency_s: float | None = None
     kv_cache: float | None = None
     ttft_s: float | None = None

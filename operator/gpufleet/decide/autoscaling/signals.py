@@ -41,7 +41,7 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Readings:
-    """All signals of one service over its ready pods; `per_pod` were seen, `ready` are ready."""
+    """All signals of one service; of its `ready` pods `seen` have a fresh sample."""
 
     ready: int
     seen: int
@@ -81,7 +81,7 @@ def read(pods: Iterable[fleet.Pod], look: samples.Look) -> Readings:
         shed=reading(_add(one.shed for one in fresh), of=lambda one: one.shed),
         pending=reading(_add(one.pending for one in fresh), of=lambda one: one.pending),
         wait_s=reading(_ratio(_add(one.queue_s for one in fresh), served), of=lambda one: one.queue_s),
-        busy=reading(_busy(fresh), of=lambda one: one.compute_s),
+        busy=reading(_add(one.busy for one in fresh), of=lambda one: one.busy),
         latency_s=reading(_most(one.latency_s for one in fresh), of=lambda one: one.latency_s),
         kv_cache=reading(_mean(one.kv_cache for one in fresh), of=lambda one: one.kv_cache),
         ttft_s=reading(_most(one.ttft_s for one in fresh), of=lambda one: one.ttft_s),
@@ -111,21 +111,6 @@ def _read_one(
 
 def _offered(one: samples.PodSample) -> float | None:
     return None if one.served is None else one.served + (one.failed or 0.0)
-
-
-def _busy(fresh: Sequence[samples.PodSample]) -> float | None:
-    """Busy instances of all pods: mean time of a request in execution × executions per second.
-
-    Each request of a batch counts the whole of its execution, hence the mean and not the sum.
-    """
-    known = [one for one in fresh if None not in (one.compute_s, one.inferences, one.executions)]
-    if not known:
-        return None
-    return math.fsum(
-        one.compute_s / one.inferences * one.executions
-        for one in known
-        if one.compute_s is not None and one.executions is not None and one.inferences
-    )
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:
