@@ -54,6 +54,10 @@ def _strings(node: Wire) -> st.SearchStrategy[str]:
     )
 
 
+def _numbers(node: Wire) -> st.SearchStrategy[float]:
+    return st.floats(node["minimum"], node["maximum"]).map(lambda value: round(value, 3))
+
+
 def _integers(node: Wire) -> st.SearchStrategy[int]:
     return st.integers(node["minimum"], node["maximum"])
 
@@ -83,6 +87,7 @@ def _objects(node: Wire) -> st.SearchStrategy[Wire]:
 
 BY_TYPE: dict[str, Callable[[Wire], st.SearchStrategy[Any]]] = {
     "string": _strings,
+    "number": _numbers,
     "integer": _integers,
     "boolean": _booleans,
     "array": _lists,
@@ -101,6 +106,8 @@ def keep_rules(spec: Wire) -> Wire:
         _keep_batches(model)
         if "objective" not in spec and model.get("batching", {}).get("mode") == "Tuned":
             model["batching"]["mode"] = "Static"
+    if "maxReplicas" in spec.get("autoscaling", {}):
+        _keep_scaling(spec)
     for template in (spec.get("template", {}), spec.get("podDefaults", {})):
         _keep_template(template)
     if workers := spec.get("workers"):
@@ -113,6 +120,15 @@ def keep_rules(spec: Wire) -> Wire:
 def _keep_one(members: Wire, names: tuple[str, ...]) -> None:
     for extra in [name for name in names if name in members][1:]:
         del members[extra]
+
+
+def _keep_scaling(spec: Wire) -> None:
+    scaling = spec["autoscaling"]
+    scaling["minReplicas"] = min(scaling.get("minReplicas", 1), scaling["maxReplicas"])
+    if not scaling.get("targets"):
+        scaling["mode"] = "Off"
+    if scaling.get("mode", "Active") == "Active":
+        spec.pop("replicas", None)
 
 
 def _keep_batches(model: Wire) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from gpufleet import kube
 from gpufleet.apply import assignments
+from gpufleet.decide.autoscaling import memories
 from gpufleet.decide.placement import assign
 from gpufleet.report import metrics
 from gpufleet.runtime import Runtime
+from gpufleet.state import assignment
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,11 +23,25 @@ async def run_once(runtime: Runtime) -> None:
     One object that cannot be written holds up no other. Raises kube.Unavailable: the next run tries again.
     """
     with metrics.CYCLE_SECONDS.time():
-        for wanted in assign.assign(runtime.cluster.read_snapshot()):
+        view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
+        scalings, runtime.scaled = memories.scale_all(view, runtime.look, runtime.scaled, now)
+        for wanted in assign.assign(view, scalings, now):
             try:
-                runtime.cluster.note_written(await assignments.apply(runtime.client, wanted))
+                written = await assignments.apply(runtime.client, wanted)
+                runtime.cluster.note_written(written)
+                await _tell(written, wanted, runtime)
             except kube.NotFound:
                 runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
             except (kube.Conflict, kube.Refused) as error:
                 about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
                 _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
+
+
+async def _tell(written: Mapping[str, Any], wanted: assignment.Assignment, runtime: Runtime) -> None:
+    """After the write: an Event never announces what status does not say."""
+    for event in wanted.events:
+        metrics.AUTOSCALER_DECISIONS.labels(event.reason).inc()
+        try:
+            await runtime.events.write(written, event)
+        except kube.ApiError as error:
+            _LOG.warning("an Event was not written", extra={"reason": event.reason, "error": str(error)})

@@ -6,8 +6,10 @@ import dataclasses
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
+from gpufleet.decide.autoscaling import memories
 from gpufleet.observe import cluster
 from gpufleet.report import events, status
+from gpufleet.state import samples
 
 
 class Key(NamedTuple):
@@ -27,6 +29,10 @@ class Runtime:
     settings: settings.Settings
     clock: clock.Clock
     worker: worker.Worker
+    look: samples.Look = samples.NOT_ASKED
+    """What Prometheus said last."""
+    scaled: memories.Memories = dataclasses.field(default_factory=dict)
+    """What scaling remembers of each service, by its UID."""
 
     def __post_init__(self) -> None:
         self.status = status.StatusWriter(self.client, self.clock)

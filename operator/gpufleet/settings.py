@@ -48,12 +48,8 @@ class Settings(pydantic_settings.BaseSettings):
     prometheus_interval_s: float = pydantic.Field(default=15.0, ge=1)
     prometheus_timeout_s: float = pydantic.Field(default=10.0, gt=0)
     """Limit of one query."""
-    prometheus_token_file: str = ""
-    """File with a bearer token; read for every round, since tokens rotate."""
-    prometheus_ca_file: str = ""
-    prometheus_cert_file: str = ""
-    """Client certificate with its key in `prometheus_key_file`."""
-    prometheus_key_file: str = ""
+    prometheus_secret_dir: str = ""
+    """Folder with `token`, `ca.crt`, `tls.crt` and `tls.key`, each where it is needed; tokens may rotate."""
 
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)

@@ -9,6 +9,7 @@ from gpufleet_sandbox.images import recipes
 
 STORAGE_CLASS = "sandbox-shared"
 VOLUMES = 8
+PROMETHEUS = "prometheus"
 _NAMESPACE = "kube-system"
 _DNS = "coredns"
 _COREFILE = """.:5353 {
@@ -120,6 +121,27 @@ def _build_dns_container() -> dict[str, Any]:
         "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "initialDelaySeconds": 10},
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": True}],
     }
+
+
+def build_prometheus(address: str, port: int) -> list[dict[str, Any]]:
+    """A name in the cluster for the Prometheus beside it."""
+    about = {"name": PROMETHEUS, "namespace": _NAMESPACE}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": about,
+            "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}]},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": about | {"labels": {"kubernetes.io/service-name": PROMETHEUS}},
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address]}],
+        },
+    ]
 
 
 def _build_storage(sandbox: instance.Instance) -> list[dict[str, Any]]:

@@ -6,11 +6,17 @@ import pathlib
 import subprocess
 from collections.abc import Mapping
 
-from gpufleet_sandbox import gobuild
+from gpufleet_sandbox import addons, gobuild
 
 RELEASE = "gpufleet"
 NAMESPACE = "gpufleet-system"
-SANDBOX_VALUES = {"simgpu.enabled": "true", "triton.image": "gpufleet.dev/triton:2.51"}
+SANDBOX_VALUES = {
+    "simgpu.enabled": "true",
+    "triton.image": "gpufleet.dev/triton:2.51",
+    "prometheus.url": f"http://{addons.PROMETHEUS}.kube-system.svc",
+    "prometheus.window": "30s",
+    "prometheus.intervalSeconds": "5",
+}
 
 
 class HelmError(RuntimeError):

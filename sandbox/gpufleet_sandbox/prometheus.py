@@ -35,7 +35,7 @@ def down(record: state.Record) -> None:
 
 
 def url(record: state.Record) -> str:
-    return f"http://{state.LOOPBACK}:{record.ports['prometheus']}"
+    return f"http://{record.address}:{record.ports['prometheus']}"
 
 
 def build_argv(record: state.Record, config: pathlib.Path) -> list[str]:
@@ -43,7 +43,7 @@ def build_argv(record: state.Record, config: pathlib.Path) -> list[str]:
         f"--config.file={config}",
         f"--storage.tsdb.path={record.instance.directory / 'prometheus'}",
         "--storage.tsdb.retention.time=1d",
-        f"--web.listen-address={state.LOOPBACK}:{record.ports['prometheus']}",
+        f"--web.listen-address={record.address}:{record.ports['prometheus']}",
     ]
 
 

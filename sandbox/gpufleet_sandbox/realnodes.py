@@ -6,6 +6,7 @@ import concurrent.futures
 import pathlib
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
@@ -33,7 +34,7 @@ def up(record: state.Record, archives: Sequence[pathlib.Path], reporter: progres
         kwok.wait_ready(record.instance.kubeconfig, {node.name for node in nodes}, _READY_TIMEOUT_S)
         list(pool.map(lambda node: node.wait_for_services(), nodes))
     with reporter.step("cluster DNS and volumes"):
-        apply(record, yaml.safe_dump_all(addons.manifests(record.instance)))
+        apply(record, yaml.safe_dump_all(_build_addons(record)))
 
 
 def down(record: state.Record) -> None:
@@ -58,3 +59,8 @@ def apply(record: state.Record, manifests: str) -> None:
     result = subprocess.run(command, input=manifests, capture_output=True, text=True, check=False)
     if result.returncode:
         raise state.StateError(f"kubectl apply: {result.stderr.strip()}")
+
+
+def _build_addons(record: state.Record) -> list[dict[str, Any]]:
+    named = addons.build_prometheus(record.address, record.ports["prometheus"])
+    return [*addons.manifests(record.instance), *named]

@@ -38,6 +38,10 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_LOG_LEVEL, value: {{ .Values.operator.logLevel | quote }}}
 - {name: GPUFLEET_WORKERS, value: {{ .Values.operator.workers | quote }}}
 - {name: GPUFLEET_WRITE_RATE_PER_S, value: {{ .Values.operator.writeRate | quote }}}
+- {name: GPUFLEET_PROMETHEUS_URL, value: {{ .Values.prometheus.url | quote }}}
+- {name: GPUFLEET_PROMETHEUS_WINDOW, value: {{ .Values.prometheus.window | quote }}}
+- {name: GPUFLEET_PROMETHEUS_INTERVAL_S, value: {{ .Values.prometheus.intervalSeconds | quote }}}
+- {name: GPUFLEET_PROMETHEUS_SECRET_DIR, value: {{ ternary "/etc/gpufleet/prometheus" "" (ne .Values.prometheus.secretName "") | quote }}}
 - {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
 - {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}
 {{- end -}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
 import pydantic
@@ -53,3 +54,121 @@ class Behavior(meta.Schema):
 
     scale_up: Annotated[ScalingRules, pydantic.Field(description="When it grows.")] = ScalingRules()
     scale_down: Annotated[ScalingRules, pydantic.Field(description="When it shrinks.")] = ScalingRules()
+
+
+Mode = Literal["Active", "Advisory", "Off"]
+Signal = Literal[
+    "QueueWait",
+    "PendingRequests",
+    "RequestRate",
+    "BusyPercent",
+    "Latency",
+    "KVCacheUsage",
+    "TimeToFirstToken",
+]
+SignalClass = Literal["Ok", "Idle", "Stale", "Missing", "Partial"]
+Figure = Annotated[float, pydantic.Field(ge=0, le=1e12)]
+
+
+class Target(meta.Schema):
+    """A value that the number of servers is to hold, as an HPA holds its targets."""
+
+    signal: Annotated[
+        Signal,
+        pydantic.Field(
+            description="QueueWait (mean, ms), Latency (P99 of the slowest server, ms) and TimeToFirstToken "
+            "(P99, ms) are of the service; KVCacheUsage (%) is the mean of its servers; PendingRequests, "
+            "RequestRate (per second) and BusyPercent (100: one instance is never idle) are per server."
+        ),
+    ]
+    value: Annotated[int, pydantic.Field(ge=1, le=10**9, description="In the signal's unit.")]
+
+
+class Autoscaling(meta.Schema):
+    """How many servers there are, by load."""
+
+    mode: Annotated[
+        Mode,
+        pydantic.Field(
+            description="Active sets the number of servers; Advisory computes the same and changes nothing; "
+            "Off leaves it to spec.replicas and the scale subresource."
+        ),
+    ] = "Active"
+    min_replicas: Annotated[int, pydantic.Field(ge=1, le=1000, description="Fewest servers.")] = 1
+    max_replicas: Annotated[int, pydantic.Field(ge=1, le=1000, description="Most servers.")]
+    targets: Annotated[
+        list[Target],
+        pydantic.Field(
+            max_length=7,
+            description="What is to be held; the one that needs most servers counts.",
+            json_schema_extra=rules.list_map("signal"),
+        ),
+    ] = pydantic.Field(default_factory=list)
+    behavior: Annotated[Behavior, pydantic.Field(description="How fast the number may move.")] = Behavior()
+
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules.validated(
+            rules.Rule(
+                rule="self.minReplicas <= self.maxReplicas",
+                message="minReplicas is above maxReplicas: lower it or raise maxReplicas",
+                at=".minReplicas",
+            ),
+            rules.Rule(
+                rule="(has(self.mode) && self.mode == 'Off') "
+                "|| (has(self.targets) && self.targets.size() > 0)",
+                message="autoscaling needs a target: set autoscaling.targets, or mode Off",
+                at=".targets",
+            ),
+        )
+    )
+
+
+class Input(meta.Schema):
+    """One signal as it was when the decision was made."""
+
+    signal: Annotated[Signal, pydantic.Field(description="Name of the signal.")]
+    value: Annotated[Figure | None, pydantic.Field(description="In the signal's unit; unset: unknown.")] = (
+        None
+    )
+    target: Annotated[Figure, pydantic.Field(description="What it is to be.")]
+    type: Annotated[
+        SignalClass,
+        pydantic.Field(description="Idle may shrink the service; Stale, Missing and Partial never do."),
+    ]
+    age_seconds: Annotated[meta.Count, pydantic.Field(description="Age of the oldest sample in it.")] = 0
+
+
+class Clamp(meta.Schema):
+    """Something that held the number back."""
+
+    reason: Annotated[meta.Reason, pydantic.Field(description="What, in one CamelCase word.")]
+    before: Annotated[meta.Count, pydantic.Field(description="Servers wanted before it.")]
+    after: Annotated[meta.Count, pydantic.Field(description="Servers that it allowed.")]
+    message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
+
+
+class ScalingDecision(meta.Schema):
+    """One change of the number of servers, or of the reason why it does not change."""
+
+    time: Annotated[datetime.datetime, pydantic.Field(description="When it was made.")]
+    before: Annotated[meta.Count, pydantic.Field(description="Servers before it.")]
+    wanted: Annotated[meta.Count, pydantic.Field(description="Servers that the signals asked for.")]
+    replicas: Annotated[meta.Count, pydantic.Field(description="Servers after all clamps.")]
+    reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")]
+    message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
+    inputs: Annotated[list[Input], pydantic.Field(max_length=7, description="Signals at that time.")] = (
+        pydantic.Field(default_factory=list)
+    )
+    clamps: Annotated[
+        list[Clamp], pydantic.Field(max_length=8, description="What held it back, in order.")
+    ] = pydantic.Field(default_factory=list)
+
+
+class AutoscalingStatus(meta.Schema):
+    """What was decided and why; it changes with a decision, not with a sample."""
+
+    mode: Annotated[Mode, pydantic.Field(description="Advisory: replicas is what Active would have.")]
+    replicas: Annotated[meta.Count, pydantic.Field(description="Servers that the newest decision gives.")]
+    decisions: Annotated[
+        list[ScalingDecision], pydantic.Field(max_length=10, description="The last ten, the newest first.")
+    ] = pydantic.Field(default_factory=list)

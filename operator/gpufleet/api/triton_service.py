@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from gpufleet.api import accelerator as accelerators
+from gpufleet.api import autoscaling as autoscalings
 from gpufleet.api import meta, pod, rules
 from gpufleet.api import model_repository as repositories
 from gpufleet.api import rollout as rollouts
@@ -48,11 +49,20 @@ TUNED_NEEDS_OBJECTIVE = rules.Rule(
     at=".models",
 )
 
+ONE_WRITER_OF_REPLICAS = rules.Rule(
+    rule="!has(self.replicas) || !has(self.autoscaling) "
+    "|| (has(self.autoscaling.mode) && self.autoscaling.mode != 'Active')",
+    message="autoscaling.mode Active sets the number of servers: remove spec.replicas, or set another mode",
+    at=".replicas",
+)
+
 
 class TritonServiceSpec(meta.Schema):
     """What the ML engineer wants served."""
 
-    model_config = pydantic.ConfigDict(json_schema_extra=rules.validated(TUNED_NEEDS_OBJECTIVE))
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules.validated(TUNED_NEEDS_OBJECTIVE, ONE_WRITER_OF_REPLICAS)
+    )
 
     model_repository: Annotated[
         ModelRepository,
@@ -78,6 +88,10 @@ class TritonServiceSpec(meta.Schema):
     replicas: Annotated[
         int | None,
         pydantic.Field(ge=0, le=1000, description="Servers; unset keeps what was last assigned, at first 1."),
+    ] = None
+    autoscaling: Annotated[
+        autoscalings.Autoscaling | None,
+        pydantic.Field(description="How the number of servers follows the load; unset: it does not."),
     ] = None
     template: Annotated[
         ServerTemplate | None, pydantic.Field(description="The Triton container and its pod.")
@@ -185,6 +199,10 @@ class TritonServiceStatus(meta.Schema):
     ] = None
     assignment: Annotated[
         ServiceAssignment | None, pydantic.Field(description="What the fleet cycle gave this service.")
+    ] = None
+    autoscaling: Annotated[
+        autoscalings.AutoscalingStatus | None,
+        pydantic.Field(description="How the number of servers was decided; the fleet cycle writes it."),
     ] = None
 
 

@@ -1,4 +1,4 @@
-"""Writes `status.assignment`, and nothing else, under the cycle's own field manager."""
+"""Writes `status.assignment` and `status.autoscaling`, and nothing else, as the cycle's field manager."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ async def apply(client: kube.Client, wanted: assignment.Assignment) -> Mapping[s
         "kind": wanted.kind,
         # The UID makes the API server refuse a namesake that was created since.
         "metadata": {"name": wanted.name, "namespace": wanted.namespace, "uid": wanted.uid},
-        "status": {"assignment": dict(wanted.value)},
+        "status": {"assignment": dict(wanted.value)}
+        | ({"autoscaling": dict(wanted.autoscaling)} if wanted.autoscaling else {}),
     }
     return await client.apply(path, body, manager=names.CYCLE_FIELD_MANAGER, force=True)

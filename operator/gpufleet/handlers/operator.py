@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from gpufleet import clock, cycle, kube, reconcile, runtime, settings, worker, workqueue
 from gpufleet.handlers import http, watch
-from gpufleet.observe import agents, cluster
+from gpufleet.observe import agents, cluster, prometheus
 from gpufleet.report import metrics
 from gpufleet.sim import searches
+from gpufleet.state import samples
 
 CYCLE_BATCH_S = 0.2
 """Changes within this time are one pass over the fleet."""
@@ -56,6 +57,7 @@ class Leader:
                 tasks.create_task(self._cycle_for_ever())
                 tasks.create_task(self._resync_for_ever())
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
+                tasks.create_task(prometheus.Sampler(self._options, self._note_look, self._clock).run())
         finally:
             self._life.is_synced, self._life.cluster = False, None
             await self._runtime.worker.close()
@@ -63,6 +65,13 @@ class Leader:
     def _mark_dirty(self, key: cluster.Key) -> None:
         self._queue.add(runtime.Key(*key))
         self._wanted.set()
+
+    def _note_look(self, look: samples.Look) -> None:
+        """Samples are looked at where something is scaled by them."""
+        metrics.PROMETHEUS_UP.set(not look.error)
+        self._runtime.look = look
+        if self._cluster.scales_by_load():
+            self._wanted.set()
 
     async def _work_on(self, key: runtime.Key) -> float | None:
         result = "error"

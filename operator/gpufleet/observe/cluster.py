@@ -180,6 +180,11 @@ class Cluster:
             live_workers={uid: int(own[-1].get("parallelism", 1)) for uid, own in self._live("Job", jobs)},
         )
 
+    def scales_by_load(self) -> bool:
+        """Whether the number of servers of any service follows its load."""
+        scaled = (one.spec.autoscaling for one in self._services.read_all())
+        return any(one is not None and one.mode != "Off" for one in scaled)
+
     def children_of(self, uid: str) -> tuple[children.Child, ...]:
         """What the object with this UID owns."""
         return tuple(

@@ -24,6 +24,8 @@ from gpufleet.state import samples
 LARGEST_ANSWER = 32 * 2**20
 """Bytes; a query over ten thousand pods answers about a tenth of it."""
 
+NOT_CONFIGURED = "no Prometheus is configured: set prometheus.url of the chart"
+
 _LOG = logging.getLogger(__name__)
 PodKey = tuple[str, str]
 
@@ -61,11 +63,13 @@ class Sampler:
         self._clock = time_source or clock.SystemClock()
         self._on_look = on_look
         self._queries = queries.build(options.prometheus_window)
-        self.look = samples.Look(number=0, at_s=0.0, error="Prometheus was not asked yet")
+        self.look = samples.NOT_ASKED
 
     async def run(self) -> None:
         """Asks until cancelled; returns at once where no Prometheus is configured."""
         if not self._options.prometheus_url:
+            self.look = samples.Look(number=1, at_s=self._clock.now().timestamp(), error=NOT_CONFIGURED)
+            self._on_look(self.look)
             return
         timeout = aiohttp.ClientTimeout(total=self._options.prometheus_timeout_s)
         connector = aiohttp.TCPConnector(ssl=_build_tls(self._options), limit=4)
@@ -107,10 +111,8 @@ class Sampler:
         return parse(body)
 
     def _read_headers(self) -> dict[str, str]:
-        if not self._options.prometheus_token_file:
-            return {}
-        token = pathlib.Path(self._options.prometheus_token_file).read_text().strip()
-        return {"Authorization": f"Bearer {token}"}
+        token = _find_secret(self._options, "token")
+        return {"Authorization": f"Bearer {token.read_text().strip()}"} if token else {}
 
 
 def parse(body: bytes) -> Mapping[PodKey, float]:
@@ -172,7 +174,12 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _build_tls(options: settings.Settings) -> ssl.SSLContext | bool:
     if not options.prometheus_url.startswith("https"):
         return True
-    context = ssl.create_default_context(cafile=options.prometheus_ca_file or None)
-    if options.prometheus_cert_file:
-        context.load_cert_chain(options.prometheus_cert_file, options.prometheus_key_file or None)
+    context = ssl.create_default_context(cafile=_find_secret(options, "ca.crt"))
+    if certificate := _find_secret(options, "tls.crt"):
+        context.load_cert_chain(certificate, _find_secret(options, "tls.key"))
     return context
+
+
+def _find_secret(options: settings.Settings, name: str) -> pathlib.Path | None:
+    path = pathlib.Path(options.prometheus_secret_dir, name)
+    return path if options.prometheus_secret_dir and path.exists() else None

@@ -19,6 +19,12 @@ QUEUE_DEPTH = prometheus_client.Gauge("gpufleet_queue_depth", "Objects that wait
 API_WRITES = prometheus_client.Counter(
     "gpufleet_api_writes_total", "Writes sent to the API server.", ["verb", "kind"]
 )
+AUTOSCALER_DECISIONS = prometheus_client.Counter(
+    "gpufleet_autoscaler_decisions_total", "Decisions about the number of servers, by reason.", ["reason"]
+)
+PROMETHEUS_UP = prometheus_client.Gauge(
+    "gpufleet_prometheus_up", "1 where the last round of queries was answered, else 0."
+)
 LOOP_LAG = prometheus_client.Histogram(
     "gpufleet_event_loop_lag_seconds",
     "How late the event loop runs what is due.",

@@ -22,7 +22,7 @@ _COUNTS = frozenset(
     {"replicas", "readyReplicas", "activeWorkers", "succeededWorkers", "readyNodes", "resources"}
 )
 _COUNTS_OF_MODELS = frozenset({"readyPods", "loadMilliseconds"})
-_CYCLES = "assignment"
+_CYCLES = frozenset({"assignment", "autoscaling"})
 
 
 def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -42,7 +42,7 @@ def _comparable(status: Mapping[str, Any]) -> dict[str, Any]:
         {key: value for key, value in one.items() if key != "lastTransitionTime"}
         for one in status.get("conditions", ())
     ]
-    rest = {key: value for key, value in status.items() if key not in (_CYCLES, "conditions")}
+    rest = {key: value for key, value in status.items() if key != "conditions" and key not in _CYCLES}
     # An absent count, an empty text and an empty list say the same as 0, "" and [].
     return {key: value for key, value in rest.items() if value not in (0, "", [], None)} | {
         "conditions": conditions
@@ -126,5 +126,5 @@ class StatusWriter:
 def _build_body(raw: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     metadata = raw["metadata"]
     identity = {key: metadata[key] for key in ("name", "namespace", "uid") if metadata.get(key)}
-    owned = {key: value for key, value in status.items() if key != _CYCLES}
+    owned = {key: value for key, value in status.items() if key not in _CYCLES}
     return {"apiVersion": meta.API_VERSION, "kind": raw["kind"], "metadata": identity, "status": owned}

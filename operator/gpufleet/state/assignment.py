@@ -1,4 +1,4 @@
-"""What the fleet cycle writes: one assignment per object whose assignment changes."""
+"""What the fleet cycle writes: one assignment per object whose assignment or scaling record changes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from gpufleet.state import decision
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Assignment:
-    """A new `status.assignment` of one object; `value` is its JSON form."""
+    """A new `status.assignment` of one object; `value` is its JSON form.
+
+    `autoscaling` is that of `status.autoscaling`, None where the object is not scaled by load; `events` tell
+    of the decision in it.
+    """
 
     kind: str
     namespace: str
     name: str
     uid: str
     value: Mapping[str, Any]
+    autoscaling: Mapping[str, Any] | None = None
+    events: tuple[decision.Event, ...] = ()

@@ -35,3 +35,6 @@ class Look:
     at_s: float
     pods: Mapping[tuple[str, str], PodSample] = dataclasses.field(default_factory=dict)
     error: str = ""
+
+
+NOT_ASKED = Look(number=0, at_s=0.0, error="Prometheus was not asked yet")

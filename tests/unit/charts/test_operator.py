@@ -44,6 +44,7 @@ LEFT_TO_EXTRA_ENV = {
     "resync_s",
     "watch_stale_s",
     "lease_name",
+    "prometheus_timeout_s",
 }
 
 

@@ -49,6 +49,8 @@ class Memory:
     since_s: float
     recommendations: tuple[Recommendation, ...] = ()
     changes: tuple[Change, ...] = ()
+    lacking_since_s: float | None = None
+    """Since when evidence has been lacking without a break."""
 
     def note(self, recommended: int, now_s: float) -> Memory:
         """With one recommendation more, without what no window reaches any more."""

@@ -6,36 +6,41 @@ node, after everything that is assigned already but whose pods are not there yet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import reasons, training_job, triton_service
+from gpufleet.decide.autoscaling import memories as counting
+from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking, promises, surge
+from gpufleet.decide.placement import booking, growth, promises, surge
 from gpufleet.decide.training import outcome
 from gpufleet.state import assignment as assignments
 from gpufleet.state import fleet, names, snapshot
 
 
-def assign(view: snapshot.Snapshot) -> tuple[assignments.Assignment, ...]:
-    """Every assignment that differs from the one the object has."""
+def assign(
+    view: snapshot.Snapshot, scalings: Mapping[str, scaler.Scaling], now: datetime.datetime
+) -> tuple[assignments.Assignment, ...]:
+    """Every assignment that differs from the one the object has; `scalings` are by a service's UID."""
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
-    services = [(service, _assign_service(service, view, resolver, pods)) for service in view.services]
+    services = [
+        (service, _assign_service(service, view, resolver, pods, scalings)) for service in view.services
+    ]
     books = booking.Books(view)
     lacking = books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
     services = list(surge.grant(services, books, pods, lacking))
+    scaled = growth.grant(services, books, scalings, lacking)
     jobs = _assign_jobs(view, resolver, books, pods)
     return (
-        *(_changed(triton_service.KIND, one, value) for one, value in services if _differs(one, value)),
+        *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),
         *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
     )
 
 
-def _differs(
-    subject: triton_service.TritonService | training_job.TrainingJob,
-    value: triton_service.ServiceAssignment | training_job.JobAssignment,
-) -> bool:
+def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:
     return value != subject.status.assignment
 
 
@@ -44,11 +49,16 @@ def _assign_service(
     view: snapshot.Snapshot,
     resolver: resolving.Resolver,
     pods: promises.PodsByOwner,
+    scalings: Mapping[str, scaler.Scaling],
 ) -> triton_service.ServiceAssignment:
     before = service.status.assignment
     replicas = service.spec.replicas
     if replicas is None:
-        replicas = before.replicas if before else view.live_replicas.get(service.metadata.uid, 1)
+        replicas = counting.find_replicas(service, view)
+    scaling = scalings.get(service.metadata.uid)
+    if scaling is not None and scaling.mode == "Active":
+        # What goes, goes before anything is given: growth waits until all that is promised is booked.
+        replicas = min(scaling.before, scaling.replicas)
     assigned, refusal = _resolve(before, service.spec.accelerator, resolver)
     request, extra = surge.keep(service, pods)
     return triton_service.ServiceAssignment(

@@ -209,5 +209,5 @@ def _wait(
 
 def _keep_rest(service: triton_service.TritonService, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     """The status as it was, with these fields changed; the assignment belongs to the cycle."""
-    before = service.status.model_copy(update={"assignment": None}).to_wire()
+    before = service.status.model_copy(update={"assignment": None, "autoscaling": None}).to_wire()
     return {**before, "observedGeneration": service.metadata.generation, **changes}

@@ -17,6 +17,7 @@ from gpufleet.state import fleet, snapshot
 from tests import builders
 from tests.builders import (
     GPU,
+    NOW,
     make_job,
     make_node,
     make_service,
@@ -164,12 +165,12 @@ class Fleet:
         waiting = [gang for gang in self.gangs if not gang.workers and not gang.attempt]
         view = self.show()
         by_name = {gang.name: gang for gang in self.gangs}
-        for one in assigning.assign(view):
+        for one in assigning.assign(view, {}, NOW):
             if one.kind == training_job.KIND:
                 by_name[one.name].assignment = dict(one.value)
             else:
                 self.service_assignment = dict(one.value)
-        assert assigning.assign(self.show()) == (), "what was written is not written again"
+        assert assigning.assign(self.show(), {}, NOW) == (), "what was written is not written again"
         self._check_turn(sorted(waiting, key=lambda gang: (gang.created_s, gang.name)))
 
     def _check_turn(self, queue: list[Gang]) -> None:
@@ -277,7 +278,7 @@ def test_the_order_of_the_snapshot_says_nothing(data: st.DataObject) -> None:
         },
     )
     values = (
-        {(one.kind, one.name): one.value for one in assigning.assign(one_view)}
+        {(one.kind, one.name): one.value for one in assigning.assign(one_view, {}, NOW)}
         for one_view in (view, shuffled)
     )
     assert next(values) == next(values)

@@ -16,6 +16,7 @@ from tests import builders
 from tests.builders import (
     GPU,
     H100,
+    NOW,
     make_job,
     make_node,
     make_pool,
@@ -41,7 +42,7 @@ def gang(
 
 
 def read(view: snapshot.Snapshot) -> dict[str, dict[str, Any]]:
-    return {one.name: dict(one.value) for one in assigning.assign(view)}
+    return {one.name: dict(one.value) for one in assigning.assign(view, {}, NOW)}
 
 
 def workers_of(view: snapshot.Snapshot) -> dict[str, int]:
@@ -50,7 +51,7 @@ def workers_of(view: snapshot.Snapshot) -> dict[str, int]:
 
 def follow(view: snapshot.Snapshot) -> snapshot.Snapshot:
     """The snapshot once all assignments were written."""
-    changed = {(one.kind, one.namespace, one.name): one.value for one in assigning.assign(view)}
+    changed = {(one.kind, one.namespace, one.name): one.value for one in assigning.assign(view, {}, NOW)}
 
     def apply(subject: Any, kind: str, model: Any) -> Any:
         value = changed.get((kind, subject.metadata.namespace, subject.metadata.name))
@@ -375,13 +376,13 @@ def test_newly_admitted_gangs_fit_beside_what_pods_hold(view: snapshot.Snapshot)
 @how(max_examples=100, deadline=None)
 @given(snapshots())
 def test_the_same_fleet_gives_the_same_assignments(view: snapshot.Snapshot) -> None:
-    assert assigning.assign(view) == assigning.assign(view)
+    assert assigning.assign(view, {}, NOW) == assigning.assign(view, {}, NOW)
 
 
 @how(max_examples=150, deadline=None)
 @given(snapshots(counts=(2,)))
 def test_what_was_written_is_not_written_again(view: snapshot.Snapshot) -> None:
-    assert assigning.assign(follow(view)) == ()
+    assert assigning.assign(follow(view), {}, NOW) == ()
 
 
 @how(max_examples=100, deadline=None)
@@ -390,4 +391,4 @@ def test_a_fleet_at_rest_comes_to_rest(view: snapshot.Snapshot) -> None:
     """Needs of different sizes may pack otherwise once they are assigned, which can make room for more."""
     for _ in view.jobs:
         view = follow(view)
-    assert assigning.assign(follow(view)) == ()
+    assert assigning.assign(follow(view), {}, NOW) == ()

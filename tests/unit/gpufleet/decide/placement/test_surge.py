@@ -8,7 +8,7 @@ import pytest
 
 from gpufleet.decide.placement import assign
 from tests import builders
-from tests.builders import GPU, make_job, make_node, make_service, make_service_pod, make_snapshot
+from tests.builders import GPU, NOW, make_job, make_node, make_service, make_service_pod, make_snapshot
 
 ONE = {"count": 1}
 ASKED = {"revision": "new", "previous": "old", "phase": "Waiting"}
@@ -31,7 +31,7 @@ def grants(places: int, pods: list[Any], *services: Any, jobs: tuple[Any, ...] =
     """(request, surge) by service of those whose assignment changes; workers by job."""
     nodes = [make_node("node-a", {GPU: places})]
     view = make_snapshot(nodes, pods, services=list(services), jobs=jobs, pools=[builders.make_pool()])
-    changed = assign.assign(view)
+    changed = assign.assign(view, {}, NOW)
     found = {
         one.name: (one.value.get("rollout", ""), one.value.get("surge", 0))
         for one in changed
