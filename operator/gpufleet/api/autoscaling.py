@@ -109,7 +109,7 @@ class Autoscaling(meta.Schema):
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules.validated(
             rules.Rule(
-                rule="self.minReplicas <= self.maxReplicas",
+                rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
                 message="minReplicas is above maxReplicas: lower it or raise maxReplicas",
                 at=".minReplicas",
             ),
