@@ -31,6 +31,7 @@ PROGRAMS = {
     program.name: program
     for program in (
         Program("prometheus", "prometheus", "/usr/bin/prometheus", unpackable=True),
+        Program("promtool", "prometheus", "/usr/bin/promtool", unpackable=True),
         Program("containerd", "containerd", "/usr/bin/containerd"),
         Program("containerd-shim-runc-v2", "containerd", "/usr/bin/containerd-shim-runc-v2"),
         Program("ctr", "containerd", "/usr/bin/ctr"),
