@@ -5,6 +5,7 @@ A fleet has tens of thousands of pods; only these values are kept of them.
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -32,6 +33,7 @@ class _Meta(_Wire):
     uid: str = ""
     namespace: str = ""
     labels: dict[str, str] | None = None
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     owner_references: list[_Owner] | None = None
 
@@ -41,6 +43,7 @@ class _Condition(_Wire):
     status: str
     reason: str | None = None
     message: str | None = None
+    last_transition_time: str | None = None
 
 
 class _Resources(_Wire):
@@ -123,6 +126,8 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
     if not requests and labels.get(names.MANAGED_BY) != names.MANAGER:
         return None
     conditions = {condition.type: condition for condition in pod.status.conditions or ()}
+    ready = conditions.get("Ready")
+    is_ready = ready is not None and ready.status == "True"
     return fleet.Pod(
         uid=pod.metadata.uid,
         namespace=pod.metadata.namespace,
@@ -131,12 +136,14 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
         node=pod.spec.node_name or "",
         ip=pod.status.pod_ip or "",
         phase=pod.status.phase,
-        ready="Ready" in conditions and conditions["Ready"].status == "True",
+        ready=is_ready,
         deleting=pod.metadata.deletion_timestamp is not None,
         requests=requests,
         owner_uid=_controller_of(pod.metadata),
         unschedulable_message=_unschedulable_message(conditions.get("PodScheduled")),
         containers=tuple(_container_states(pod.status)),
+        created_s=_seconds(pod.metadata.creation_timestamp),
+        ready_s=_seconds(ready.last_transition_time) if ready and is_ready else None,
     )
 
 
@@ -190,6 +197,15 @@ def _wanted_by(container: _Container) -> dict[str, int]:
 
 def _controller_of(metadata: _Meta) -> str:
     return next((owner.uid for owner in metadata.owner_references or () if owner.controller), "")
+
+
+def _seconds(written: str | None) -> float | None:
+    """A time of the API server as seconds since the epoch; what cannot be read is not known."""
+    try:
+        read = datetime.datetime.fromisoformat(written or "")
+        return read.timestamp() if read.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _unschedulable_message(scheduled: _Condition | None) -> str:

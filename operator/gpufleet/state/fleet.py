@@ -55,6 +55,10 @@ class Pod:
     unschedulable_message: str = ""
     mount_message: str = ""
     containers: tuple[ContainerState, ...] = ()
+    created_s: float | None = None
+    """Seconds since the epoch, by the API server's clock."""
+    ready_s: float | None = None
+    """When it became Ready the last time, by its node's clock; None while it is not."""
 
     @property
     def is_terminal(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -106,6 +107,31 @@ def test_a_whole_pod() -> None:
         requests={"nvidia.com/gpu": 1},
         owner_uid="owner",
     )
+
+
+@pytest.mark.parametrize(
+    ("created", "ready", "expected"),
+    [
+        pytest.param("2030-01-01T00:00:00Z", ("True", "2030-01-01T00:01:30Z"), (0.0, 90.0), id="ready"),
+        pytest.param("2030-01-01T00:00:00Z", ("False", "2030-01-01T00:01:30Z"), (0.0, None), id="no more"),
+        pytest.param("2030-01-01T00:00:00Z", None, (0.0, None), id="not yet"),
+        pytest.param("2030-01-01T00:00:00Z", ("True", None), (0.0, None), id="nobody says since when"),
+        pytest.param(None, ("True", "2030-01-01T01:00:00+01:00"), (None, 0.0), id="another time zone"),
+        pytest.param("2030-01-01T00:00:00", None, (None, None), id="no time zone"),
+        pytest.param("yesterday", ("True", "0000-00-00T00:00:00Z"), (None, None), id="no times"),
+    ],
+)
+def test_since_when(
+    created: str | None, ready: tuple[str, str | None] | None, expected: tuple[float | None, float | None]
+) -> None:
+    conditions = [{"type": "Ready", "status": ready[0], "lastTransitionTime": ready[1]}] if ready else []
+    pod = decode.decode_pod(
+        build_pod(labels=OURS, creationTimestamp=created, status={"conditions": conditions})
+    )
+    assert pod is not None
+    began_s = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC).timestamp()
+    since_s = (None if one is None else one - began_s for one in (pod.created_s, pod.ready_s))
+    assert tuple(since_s) == expected
 
 
 def test_why_a_pod_waits() -> None:
