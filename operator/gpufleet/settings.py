@@ -49,7 +49,11 @@ class Settings(pydantic_settings.BaseSettings):
     prometheus_timeout_s: float = pydantic.Field(default=10.0, gt=0)
     """Limit of one query."""
     prometheus_secret_dir: str = ""
-    """Folder with `token`, `ca.crt`, `tls.crt` and `tls.key`, each where it is needed; tokens may rotate."""
+    """Folder with `token`, `ca.crt`, `tls.crt` and `tls.key`, each where it is needed; all may rotate."""
+    prometheus_allow_partial: bool = False
+    """Use answers of which Thanos or VictoriaMetrics lacks a part, instead of having no samples at all."""
+    prometheus_dcgm_namespace: str = "gpu-operator"
+    """Namespace of DCGM's exporter: what it says of `exported_pod` is believed."""
 
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)

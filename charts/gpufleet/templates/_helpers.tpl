@@ -41,6 +41,8 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_PROMETHEUS_URL, value: {{ .Values.prometheus.url | quote }}}
 - {name: GPUFLEET_PROMETHEUS_WINDOW, value: {{ .Values.prometheus.window | quote }}}
 - {name: GPUFLEET_PROMETHEUS_INTERVAL_S, value: {{ .Values.prometheus.intervalSeconds | quote }}}
+- {name: GPUFLEET_PROMETHEUS_ALLOW_PARTIAL, value: {{ .Values.prometheus.allowPartial | quote }}}
+- {name: GPUFLEET_PROMETHEUS_DCGM_NAMESPACE, value: {{ .Values.prometheus.dcgmNamespace | quote }}}
 - {name: GPUFLEET_PROMETHEUS_SECRET_DIR, value: {{ ternary "/etc/gpufleet/prometheus" "" (ne .Values.prometheus.secretName "") | quote }}}
 - {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
 - {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}

@@ -1,53 +1,34 @@
 """Asks Prometheus, in a task of its own, what it knows of all Triton pods: one query per signal.
 
-Nothing it answers is trusted: an answer is bounded in time and size, is not redirected, and a value that is
-no finite number is none.
+An answer is bounded in time and size, and is not redirected. Without Triton's own signals there are no
+samples at all; what comes from elsewhere (DCGM, engines, a gateway) may be lacking and is noted then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import pathlib
 import ssl
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
-import msgspec
 
 from gpufleet import clock, settings
-from gpufleet.observe import queries
+from gpufleet.observe import answers, queries
 from gpufleet.state import samples
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes; a query over ten thousand pods answers about a tenth of it."""
 
 NOT_CONFIGURED = "no Prometheus is configured: set prometheus.url of the chart"
+CONNECTIONS = 4
+"""Queries that Prometheus works on for us at the same time."""
 
 _LOG = logging.getLogger(__name__)
-PodKey = tuple[str, str]
-
-
-class PrometheusError(Exception):
-    """Prometheus did not answer, or not in its own language; the text says what and from where."""
-
-
-class _Series(msgspec.Struct):
-    metric: dict[str, str]
-    value: tuple[float, str]
-
-
-class _Data(msgspec.Struct, rename="camel"):
-    result_type: str = ""
-    result: list[_Series] = []
-
-
-class _Answer(msgspec.Struct, rename="camel"):
-    status: str
-    data: _Data = msgspec.field(default_factory=_Data)
-    error: str = ""
+_SECRETS = ("ca.crt", "tls.crt", "tls.key")
+# Thanos' name and VictoriaMetrics': a part that would pass for the whole is refused where it is made.
+_PARTIAL = {False: {"partial_response": "false", "deny_partial_response": "1"}, True: {}}
 
 
 class Sampler:
@@ -63,101 +44,125 @@ class Sampler:
         self._clock = time_source or clock.SystemClock()
         self._on_look = on_look
         self._queries = queries.build(options.prometheus_window)
+        self._tls: tuple[object, ssl.SSLContext | bool] | None = None
         self.look = samples.NOT_ASKED
 
     async def run(self) -> None:
         """Asks until cancelled; returns at once where no Prometheus is configured."""
         if not self._options.prometheus_url:
-            self.look = samples.Look(number=1, at_s=self._clock.now().timestamp(), error=NOT_CONFIGURED)
-            self._on_look(self.look)
+            self._tell(samples.Look(number=1, at_s=self._clock.now().timestamp(), error=NOT_CONFIGURED))
             return
-        timeout = aiohttp.ClientTimeout(total=self._options.prometheus_timeout_s)
-        connector = aiohttp.TCPConnector(ssl=_build_tls(self._options), limit=4)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False, connector=connector) as session:
-            while True:
-                await self.step(session)
-                await asyncio.sleep(self._options.prometheus_interval_s)
+        while True:
+            await self.step()
+            await asyncio.sleep(self._options.prometheus_interval_s)
 
-    async def step(self, session: aiohttp.ClientSession) -> None:
-        """One round: all queries or an error, never a part that would pass for the whole."""
+    async def step(self) -> None:
+        """One round: all required queries or an error, never a part that would pass for the whole."""
         number = self.look.number + 1
         try:
-            async with asyncio.timeout(2 * self._options.prometheus_timeout_s):
-                answers = await asyncio.gather(*(self._ask(session, text) for text in self._queries.values()))
-        except (PrometheusError, TimeoutError) as error:
-            text = str(error) or f"Prometheus took longer than {2 * self._options.prometheus_timeout_s:g} s"
-            if text != self.look.error:
-                _LOG.warning("no samples: %s", text)
-            self.look = samples.Look(number, self._clock.now().timestamp(), error=text[:512])
+            vectors, notes = await self._ask_all()
+        except answers.PrometheusError as error:
+            self._tell(samples.Look(number, self._clock.now().timestamp(), error=str(error)[:512]))
         else:
-            pods = join(dict(zip(self._queries, answers, strict=True)))
-            self.look = samples.Look(number, self._clock.now().timestamp(), pods)
-        self._on_look(self.look)
+            pods, waiting = answers.join(vectors, self._queries, self._options.prometheus_dcgm_namespace)
+            now_s = self._clock.now().timestamp()
+            self._tell(samples.Look(number, now_s, pods, waiting=waiting, notes=notes))
 
-    async def _ask(self, session: aiohttp.ClientSession, query: str) -> Mapping[PodKey, float]:
+    def _tell(self, look: samples.Look) -> None:
+        if look.error and look.error != self.look.error:
+            _LOG.warning("no samples: %s", look.error)
+        if look.notes and look.notes != self.look.notes:
+            _LOG.warning("some signals are lacking: %s", "; ".join(look.notes))
+        self.look = look
+        self._on_look(look)
+
+    async def _ask_all(self) -> tuple[Mapping[queries.Name, answers.Vector], tuple[str, ...]]:
+        """The answers that there are, and why there is no other.
+
+        Each round has connections of its own: none is kept so long that a proxy has closed it, and
+        certificates may be changed at any time.
+        """
+        timeout = aiohttp.ClientTimeout(total=self._options.prometheus_timeout_s)
+        connector = aiohttp.TCPConnector(ssl=self._find_tls(), limit=CONNECTIONS)
+        required = [name for name, query in self._queries.items() if query.required]
+        others = [name for name, query in self._queries.items() if not query.required]
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False, connector=connector) as session:
+            found = await self._ask_each(session, required)
+            for result in found.values():
+                if isinstance(result, answers.PrometheusError):
+                    raise result
+            found |= await self._ask_each(session, others)
+        vectors = {name: one for name, one in found.items() if isinstance(one, answers.Vector)}
+        return vectors, _describe(found)
+
+    async def _ask_each(
+        self, session: aiohttp.ClientSession, names: Iterable[queries.Name]
+    ) -> dict[queries.Name, answers.Vector | answers.PrometheusError]:
+        """All at once: what waits for a free connection has no more time than the others."""
+
+        async def ask(name: queries.Name) -> answers.Vector | answers.PrometheusError:
+            try:
+                return await self._ask(session, self._queries[name].text)
+            except answers.PrometheusError as error:
+                return error
+
+        wanted = list(names)
+        results = await asyncio.gather(*(ask(name) for name in wanted))
+        return dict(zip(wanted, results, strict=True))
+
+    async def _ask(self, session: aiohttp.ClientSession, query: str) -> answers.Vector:
+        allow_partial = self._options.prometheus_allow_partial
         url = f"{self._options.prometheus_url.rstrip('/')}/api/v1/query"
-        limit = {"timeout": f"{self._options.prometheus_timeout_s:g}s"}
+        form = {
+            "query": query,
+            "timeout": f"{self._options.prometheus_timeout_s:g}s",
+            **_PARTIAL[allow_partial],
+        }
         try:
             headers = self._read_headers()
-            request = session.post(url, data={"query": query} | limit, headers=headers, allow_redirects=False)
+            request = session.post(url, data=form, headers=headers, allow_redirects=False)
             async with request as response:
                 body = await _read_at_most(response, LARGEST_ANSWER)
                 if response.status != 200:
-                    raise PrometheusError(f"Prometheus answered {response.status}: {_describe(body)}")
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise PrometheusError("Prometheus did not answer in time") from error
-            raise PrometheusError(f"Prometheus cannot be asked: {error}") from error
-        return parse(body)
+                    raise answers.PrometheusError(
+                        f"Prometheus answered {response.status}: {answers.describe(body)}"
+                    )
+        except TimeoutError as error:
+            raise answers.PrometheusError("Prometheus did not answer in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise answers.PrometheusError(f"Prometheus cannot be asked: {error}") from error
+        return answers.parse(body, allow_partial)
 
     def _read_headers(self) -> dict[str, str]:
-        token = _find_secret(self._options, "token")
-        return {"Authorization": f"Bearer {token.read_text().strip()}"} if token else {}
+        """Read for every query: a token may be replaced at any time."""
+        path = _find_secret(self._options, "token")
+        if path is None:
+            return {}
+        token = path.read_bytes().strip()
+        if not token.isascii() or len(token.split()) != 1:
+            raise answers.PrometheusError(f"{path} is not one line of ASCII")
+        return {"Authorization": f"Bearer {token.decode()}"}
+
+    def _find_tls(self) -> ssl.SSLContext | bool:
+        """Made anew when a file has changed."""
+        paths = [_find_secret(self._options, name) for name in _SECRETS]
+        try:
+            stamp = [(path, path and path.stat().st_mtime_ns) for path in paths]
+            if self._tls is None or self._tls[0] != stamp:
+                self._tls = stamp, _build_tls(self._options.prometheus_url, *paths)
+        except (OSError, ValueError) as error:
+            raise answers.PrometheusError(f"{', '.join(_SECRETS)} cannot be used: {error}") from error
+        return self._tls[1]
 
 
-def parse(body: bytes) -> Mapping[PodKey, float]:
-    """The value of each pod; what is no finite number, or negative, is left out.
-
-    Raises:
-        PrometheusError: it is not the answer of an instant query.
-    """
-    try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.MsgspecError as error:
-        raise PrometheusError(f"the answer is not Prometheus's: {error}") from error
-    if answer.status != "success" or answer.data.result_type != "vector":
-        raise PrometheusError(answer.error or f"the answer is a {answer.data.result_type or answer.status}")
-    found: dict[PodKey, float] = {}
-    for series in answer.data.result:
-        namespace, pod = series.metric.get("namespace"), series.metric.get("pod")
-        value = _to_number(series.value[1])
-        if namespace and pod and value is not None:
-            found[namespace, pod] = max(value, found.get((namespace, pod), value))
-    return found
-
-
-def join(answers: Mapping[queries.Field, Mapping[PodKey, float]]) -> Mapping[PodKey, samples.PodSample]:
-    """All fields of each pod; one whose age is unknown is left out."""
-    fields: dict[PodKey, dict[str, float]] = defaultdict(dict)
-    for field, values in answers.items():
-        for key, value in values.items():
-            fields[key][field] = value
-    return {key: samples.PodSample(**found) for key, found in fields.items() if "age_s" in found}
-
-
-def _to_number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _describe(body: bytes) -> str:
-    try:
-        return msgspec.json.decode(body, type=_Answer).error[:300]
-    except msgspec.MsgspecError:
-        return body[:100].decode(errors="replace")
+def _describe(found: Mapping[queries.Name, answers.Vector | answers.PrometheusError]) -> tuple[str, ...]:
+    """What is lacking, once for all queries that say the same."""
+    said: dict[str, list[str]] = {}
+    for name, result in found.items():
+        text = str(result) if isinstance(result, answers.PrometheusError) else result.missing
+        if text:
+            said.setdefault(text[:256], []).append(name)
+    return tuple(f"{', '.join(names)}: {text}" for text, names in said.items())
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -166,17 +171,19 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
     async for part in response.content.iter_any():
         size += len(part)
         if size > limit:
-            raise PrometheusError(f"the answer is longer than {limit} bytes")
+            raise answers.PrometheusError(f"the answer is longer than {limit} bytes")
         parts.append(part)
     return b"".join(parts)
 
 
-def _build_tls(options: settings.Settings) -> ssl.SSLContext | bool:
-    if not options.prometheus_url.startswith("https"):
+def _build_tls(
+    url: str, ca: pathlib.Path | None, certificate: pathlib.Path | None, key: pathlib.Path | None
+) -> ssl.SSLContext | bool:
+    if not url.startswith("https"):
         return True
-    context = ssl.create_default_context(cafile=_find_secret(options, "ca.crt"))
-    if certificate := _find_secret(options, "tls.crt"):
-        context.load_cert_chain(certificate, _find_secret(options, "tls.key"))
+    context = ssl.create_default_context(cafile=ca)
+    if certificate:
+        context.load_cert_chain(certificate, key)
     return context
 
 

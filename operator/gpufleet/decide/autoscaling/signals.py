@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from gpufleet.state import fleet, samples
@@ -49,17 +50,37 @@ class Readings:
     shed: Reading
     pending: Reading
     wait_s: Reading
+    """Mean time in the queue beyond the delay that batching takes on purpose."""
     busy: Reading
+    items: Reading
+    batch_size: Reading
+    """Mean size of the batches that ran; over the largest that the spec allows it is the batch fill."""
     latency_s: Reading
     kv_cache: Reading
     ttft_s: Reading
+    itl_s: Reading
+    llm_waiting: Reading
+    llm_running: Reading
+    gr_engine_active: Reading
+    sm_active: Reading
+    fb_used_mib: Reading
+    """Of the fullest pod."""
+    power_w: Reading
+    xid: Reading
+    """The largest last XID of a pod, 0 where none had one."""
+    by_model: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Of `offered` what came for each model; a request to an ensemble is in its composing models' too."""
     error: str = ""
 
 
-def read(pods: Iterable[fleet.Pod], look: samples.Look) -> Readings:
+def read(pods: Iterable[fleet.Pod], look: samples.Look, delay_s: float = 0.0) -> Readings:
     """The signals of a service; `pods` are its own, by the API server and not by Prometheus.
 
     A pod that is not ready has no say: its requests go elsewhere.
+
+    Args:
+        delay_s: how long Triton holds a request back to fill a batch (`max_queue_delay_microseconds`); no
+            more server shortens that, so it is taken off the mean wait.
     """
     ready = [pod for pod in pods if pod.ready and not pod.deleting]
     found = [one for pod in ready if (one := look.pods.get((pod.namespace, pod.name))) is not None]
@@ -68,25 +89,73 @@ def read(pods: Iterable[fleet.Pod], look: samples.Look) -> Readings:
     offered = _add(_offered(one) for one in fresh)
     if kind == "Ok" and offered is not None and offered <= _TINY and not _add(one.pending for one in fresh):
         kind = "Idle"
-    age_s = max((one.age_s for one in found), default=0.0)
-
-    def reading(value: float | None, *, of: Callable[[samples.PodSample], float | None]) -> Reading:
-        return _read_one(value, kind, age_s, fresh, of)
-
-    served = _add(one.served for one in fresh)
+    seen = _Seen(fresh, kind, max((one.age_s for one in found), default=0.0))
+    wait_s = seen.ratio(lambda one: one.queue_s, lambda one: one.served)
+    if wait_s.value is not None:
+        wait_s = dataclasses.replace(wait_s, value=max(0.0, wait_s.value - delay_s))
     return Readings(
         ready=len(ready),
         seen=len(fresh),
-        offered=reading(offered, of=_offered),
-        shed=reading(_add(one.shed for one in fresh), of=lambda one: one.shed),
-        pending=reading(_add(one.pending for one in fresh), of=lambda one: one.pending),
-        wait_s=reading(_ratio(_add(one.queue_s for one in fresh), served), of=lambda one: one.queue_s),
-        busy=reading(_add(one.busy for one in fresh), of=lambda one: one.busy),
-        latency_s=reading(_most(one.latency_s for one in fresh), of=lambda one: one.latency_s),
-        kv_cache=reading(_mean(one.kv_cache for one in fresh), of=lambda one: one.kv_cache),
-        ttft_s=reading(_most(one.ttft_s for one in fresh), of=lambda one: one.ttft_s),
+        offered=seen.sum(_offered),
+        shed=seen.sum(lambda one: one.shed),
+        pending=seen.sum(lambda one: one.pending),
+        wait_s=wait_s,
+        busy=seen.sum(lambda one: one.busy),
+        items=seen.sum(lambda one: one.items),
+        batch_size=seen.ratio(lambda one: one.items, lambda one: one.executions),
+        latency_s=seen.most_of_asked(lambda one: one.latency_s),
+        kv_cache=seen.mean(lambda one: one.kv_cache),
+        ttft_s=seen.most_of_asked(lambda one: one.ttft_s),
+        itl_s=seen.most_of_asked(lambda one: one.itl_s),
+        llm_waiting=seen.sum(lambda one: one.llm_waiting),
+        llm_running=seen.sum(lambda one: one.llm_running),
+        gr_engine_active=seen.mean(lambda one: one.gr_engine_active),
+        sm_active=seen.mean(lambda one: one.sm_active),
+        fb_used_mib=seen.most(lambda one: one.fb_used_mib),
+        power_w=seen.sum(lambda one: one.power_w),
+        xid=seen.most(lambda one: one.xid),
+        by_model=_add_models(fresh),
         error=look.error,
     )
+
+
+_Field = Callable[[samples.PodSample], float | None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """The fresh samples of a service, the class of its pods, and the age of the oldest sample."""
+
+    fresh: Sequence[samples.PodSample]
+    kind: Class
+    age_s: float
+
+    def sum(self, of: _Field) -> Reading:
+        return self._read(_add(of(one) for one in self.fresh), of)
+
+    def ratio(self, above: _Field, below: _Field) -> Reading:
+        """Of the sums."""
+        sums = _add(above(one) for one in self.fresh), _add(below(one) for one in self.fresh)
+        return self._read(_ratio(*sums), above)
+
+    def mean(self, of: _Field) -> Reading:
+        known = _numbers(of(one) for one in self.fresh)
+        return self._read(math.fsum(known) / len(known) if known else None, of)
+
+    def most(self, of: _Field) -> Reading:
+        return self._read(max(_numbers(of(one) for one in self.fresh), default=None), of)
+
+    def most_of_asked(self, of: _Field) -> Reading:
+        """A percentile of requests: a pod that had none does not lack it."""
+        value = max(_numbers(of(one) for one in self.fresh), default=None)
+        return self._read(value, lambda one: 0.0 if _is_idle(one) else of(one))
+
+    def _read(self, value: float | None, of: _Field) -> Reading:
+        """The class of one signal: that of the pods, unless some of them lack just this one."""
+        if value is None:
+            return Reading(None, self.kind if self.kind in ("Stale", "Idle") else "Missing", self.age_s)
+        lacks = sum(of(one) is None for one in self.fresh)
+        return Reading(value, "Partial" if lacks and self.kind in ("Ok", "Idle") else self.kind, self.age_s)
 
 
 def _classify(ready: int, found: Sequence[samples.PodSample], fresh: Sequence[samples.PodSample]) -> Class:
@@ -95,18 +164,9 @@ def _classify(ready: int, found: Sequence[samples.PodSample], fresh: Sequence[sa
     return "Ok" if len(fresh) == ready else "Partial"
 
 
-def _read_one(
-    value: float | None,
-    kind: Class,
-    age_s: float,
-    fresh: Sequence[samples.PodSample],
-    of: Callable[[samples.PodSample], float | None],
-) -> Reading:
-    """The class of one signal: that of the pods, unless some of them lack just this one."""
-    if value is None:
-        return Reading(None, kind if kind in ("Stale", "Idle") else "Missing", age_s)
-    lacks = sum(of(one) is None for one in fresh)
-    return Reading(value, "Partial" if lacks and kind in ("Ok", "Idle") else kind, age_s)
+def _is_idle(one: samples.PodSample) -> bool:
+    offered = _offered(one)
+    return offered is not None and offered <= _TINY and not one.pending
 
 
 def _offered(one: samples.PodSample) -> float | None:
@@ -122,13 +182,12 @@ def _add(values: Iterable[float | None]) -> float | None:
     return math.fsum(known) if known else None
 
 
-def _most(values: Iterable[float | None]) -> float | None:
-    return max(_numbers(values), default=None)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = _numbers(values)
-    return math.fsum(known) / len(known) if known else None
+def _add_models(fresh: Iterable[samples.PodSample]) -> dict[str, float]:
+    parts: dict[str, list[float]] = defaultdict(list)
+    for one in fresh:
+        for model, value in one.by_model.items():
+            parts[model].append(value)
+    return {model: math.fsum(values) for model, values in sorted(parts.items())}
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

@@ -84,3 +84,58 @@ def test_a_signal_that_only_one_pod_has_is_partial() -> None:
     found = signals.read(TWO, look(a=BUSY, b=sample(served=1.0)))
     assert (found.offered.kind, found.latency_s.kind, found.kv_cache.kind) == ("Ok", "Partial", "Missing")
     assert found.latency_s.may_grow
+
+
+def test_a_pod_without_requests_lacks_no_percentile_of_them() -> None:
+    busy = sample(served=10.0, latency_s=0.2, ttft_s=0.1, itl_s=0.01)
+    found = signals.read(TWO, look(a=busy, b=sample()))
+    assert [one.kind for one in (found.latency_s, found.ttft_s, found.itl_s)] == ["Ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "expected"),
+    [
+        pytest.param(0.0, 0.2, id="no delay"),
+        pytest.param(0.05, 0.15, id="batching holds requests back"),
+        pytest.param(0.5, 0.0, id="a batch is full before the delay ends"),
+    ],
+)
+def test_the_delay_of_batching_is_no_wait(delay_s: float, expected: float) -> None:
+    assert signals.read(TWO, look(a=BUSY, b=BUSY), delay_s).wait_s.value == pytest.approx(expected)
+
+
+def test_no_delay_makes_a_wait_of_nobody() -> None:
+    assert signals.read(TWO, look(a=sample(), b=sample()), 0.05).wait_s.value is None
+
+
+def test_the_mean_batch_is_of_all_executions() -> None:
+    large, single = sample(items=80.0, executions=10.0), sample(items=10.0, executions=10.0)
+    found = signals.read(TWO, look(a=large, b=single))
+    assert (found.batch_size.value, found.items.value) == (4.5, 90.0)
+
+
+def test_load_of_a_model_is_that_of_all_pods_that_are_fresh() -> None:
+    pods = (*TWO, pod("c"))
+    found = signals.read(
+        pods,
+        look(
+            a=sample(by_model={"m": 3.0, "n": 1.0}),
+            b=sample(by_model={"m": 2.0}),
+            c=sample(by_model={"m": 9.0}, age_s=200.0),
+        ),
+    )
+    assert found.by_model == {"m": 5.0, "n": 1.0}
+
+
+def test_devices_are_told_by_what_they_are() -> None:
+    device = {"sm_active": 0.1, "power_w": 300.0, "xid": 0.0}
+    one = sample(gr_engine_active=0.2, fb_used_mib=1000.0, **device)
+    other = sample(gr_engine_active=0.6, fb_used_mib=3000.0, **{**device, "xid": 79.0})
+    found = signals.read(TWO, look(a=one, b=other))
+    values = (found.gr_engine_active, found.sm_active, found.fb_used_mib, found.power_w, found.xid)
+    assert [one.value for one in values] == pytest.approx([0.4, 0.1, 3000.0, 600.0, 79.0])
+
+
+def test_without_dcgm_nothing_else_is_lacking() -> None:
+    found = signals.read(TWO, look(a=BUSY, b=BUSY))
+    assert (found.gr_engine_active.kind, found.offered.kind) == ("Missing", "Ok")

@@ -1,0 +1,176 @@
+"""What Prometheus answered → samples. Nothing in it is trusted: a value that is no finite number is none, and
+who a series is about is said by the labels that the scrape gave.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from gpufleet.observe import queries
+from gpufleet.state import samples
+
+LARGEST_VALUE = 1e15
+"""No signal reaches it; what DCGM gives for a blank field (NVIDIA/DCGM:dcgmlib/dcgm_structs.h) exceeds it."""
+
+# What the engine remarks on series, as against what the storage says of missing parts.
+_REMARK = ("PromQL warning:", "PromQL info:")
+_WARNINGS_TOLD = 3
+
+PodKey = tuple[str, str]
+
+
+class PrometheusError(Exception):
+    """Prometheus did not answer, or not in its own language; the text says what and from where."""
+
+
+class Series(msgspec.Struct):
+    """One element of an instant vector; `value` is a time in seconds and a number as text."""
+
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    result_type: str = ""
+    result: list[Series] = []
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    status: str
+    data: _Data = msgspec.field(default_factory=_Data)
+    error: str = ""
+    warnings: list[str] = []
+    is_partial: bool = False
+
+
+class Vector(msgspec.Struct):
+    """The series of one answer; `missing` says what the storage could not read, where that is allowed."""
+
+    series: list[Series]
+    missing: str = ""
+
+
+def parse(body: bytes, allow_partial: bool = False) -> Vector:
+    """The answer to an instant query.
+
+    Raises:
+        PrometheusError: it is none, or only a part of it and that is not allowed.
+    """
+    answer = _decode(body)
+    if answer.status != "success" or answer.data.result_type != "vector":
+        kind = answer.data.result_type or answer.status
+        raise PrometheusError(answer.error or f"the answer is a {kind[:100]}")
+    missing = _describe_missing(answer)
+    if missing and not allow_partial:
+        raise PrometheusError(f"the answer is partial: {missing}")
+    return Vector(answer.data.result, missing)
+
+
+def describe(body: bytes) -> str:
+    """What an answer that is an error says."""
+    try:
+        return _decode(body).error[:300]
+    except PrometheusError:
+        return body[:100].decode(errors="replace")
+
+
+def join(
+    vectors: Mapping[queries.Name, Vector],
+    wanted: Mapping[queries.Name, queries.Query],
+    dcgm_namespace: str,
+) -> tuple[dict[PodKey, samples.PodSample], dict[PodKey, float]]:
+    """All fields of each pod, one whose age is unknown being left out; and what waits for each service.
+
+    Args:
+        dcgm_namespace: the one whose pods are believed when they say `exported_pod`.
+    """
+    fields: dict[PodKey, dict[str, float]] = defaultdict(dict)
+    models: dict[PodKey, dict[str, float]] = {}
+    waiting: dict[PodKey, float] = {}
+    for name, vector in vectors.items():
+        subject = wanted[name].subject
+        if subject == "service":
+            waiting = _by(vector.series, "namespace", "tritonservice")
+        elif subject == "model":
+            models = _by_model(vector.series)
+        else:
+            of_gpu = subject == "gpu"
+            found = _by_holder(vector.series, dcgm_namespace) if of_gpu else _by_pod(vector.series)
+            for key, value in found.items():
+                fields[key][name] = value
+    pods = {
+        key: samples.PodSample(**found, by_model=models.get(key, {}))
+        for key, found in fields.items()
+        if "age_s" in found
+    }
+    return pods, waiting
+
+
+def _by_holder(series: Sequence[Series], dcgm_namespace: str) -> dict[PodKey, float]:
+    """Devices' values by the pod that holds them.
+
+    Without honorLabels the holder is in `exported_pod`, which any pod could make up: only what was scraped
+    in DCGM's own namespace is believed, and more than what a pod says of itself.
+    """
+    told = [one for one in series if _is_told(one)]
+    believed = [one for one in told if one.metric.get("namespace") == dcgm_namespace]
+    own = _by_pod(one for one in series if not _is_told(one))
+    return own | _by(believed, "exported_namespace", "exported_pod")
+
+
+def _is_told(one: Series) -> bool:
+    return "exported_pod" in one.metric or "exported_namespace" in one.metric
+
+
+def _by_pod(series: Iterable[Series]) -> dict[PodKey, float]:
+    return _by(series, "namespace", "pod")
+
+
+def _by_model(series: Iterable[Series]) -> dict[PodKey, dict[str, float]]:
+    groups: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        if model := one.metric.get("model"):
+            groups[model].append(one)
+    found: dict[PodKey, dict[str, float]] = defaultdict(dict)
+    for model, group in groups.items():
+        for key, value in _by_pod(group).items():
+            found[key][model] = value
+    return found
+
+
+def _by(series: Iterable[Series], first: str, second: str) -> dict[tuple[str, str], float]:
+    """The largest value by two labels; a series that lacks one of them, or a number, is left out."""
+    found: dict[tuple[str, str], float] = {}
+    for one in series:
+        key = one.metric.get(first, ""), one.metric.get(second, "")
+        value = _to_number(one.value[1])
+        if all(key) and value is not None:
+            found[key] = max(value, found.get(key, value))
+    return found
+
+
+def _decode(body: bytes) -> _Answer:
+    try:
+        return msgspec.json.decode(body, type=_Answer)
+    # Labels that are no UTF-8, and nesting without end, are no MsgspecError.
+    except (ValueError, RecursionError) as error:
+        raise PrometheusError(f"the answer is not Prometheus's: {error}"[:300]) from error
+
+
+def _describe_missing(answer: _Answer) -> str:
+    """What Thanos warns of and VictoriaMetrics marks; empty where the answer is whole."""
+    warnings = [text for text in answer.warnings if not text.startswith(_REMARK)]
+    if warnings:
+        return "; ".join(text[:150] for text in warnings[:_WARNINGS_TOLD])
+    return "the storage says so" if answer.is_partial else ""
+
+
+def _to_number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= LARGEST_VALUE else None
