@@ -37,6 +37,15 @@ TOOLS = {
             "helm.sh/helm/v4",
             ("helm.sh/helm/v4/internal/version.version",),
         ),
+        # Beside Debian's 2.42: the operator's queries are held against both. Service discovery is left out.
+        gobuild.Tool(
+            "prometheus-3",
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+            "github.com/prometheus/prometheus",
+            ("github.com/prometheus/common/version.Version",),
+            ("remove_all_sd",),
+        ),
         gobuild.Tool("coredns", "coredns", ".", "github.com/coredns/coredns"),
         gobuild.Tool("pause", "pause", "."),
     )

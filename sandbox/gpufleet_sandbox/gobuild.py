@@ -32,6 +32,7 @@ class Tool:
     package: str
     module: str = ""
     version_variables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def directory(self) -> pathlib.Path:
@@ -91,7 +92,7 @@ def build(tool: Tool, target: pathlib.Path, reporter: progress.Reporter) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     with reporter.step(f"building {tool.name} {tool.version()}") as step:
         step.set_total(_count_packages(go, tool))
-        flags = ["-v", "-trimpath", "-ldflags", build_linker_flags(tool), "-o", str(part)]
+        flags = ["-v", "-trimpath", *_tag(tool), "-ldflags", build_linker_flags(tool), "-o", str(part)]
         _run([go, "build", *flags, tool.package], tool, step)
     part.replace(target)
 
@@ -174,12 +175,16 @@ def _read_installed_version(go: str) -> tuple[int, ...]:
 
 
 def _count_packages(go: str, tool: Tool) -> int:
-    command = [go, "list", "-deps", tool.package]
+    command = [go, "list", "-deps", *_tag(tool), tool.package]
     environment = _environment()
     result = subprocess.run(
         command, cwd=tool.directory, env=environment, capture_output=True, text=True, check=False
     )
     return max(1, len(result.stdout.splitlines()))
+
+
+def _tag(tool: Tool) -> list[str]:
+    return [f"-tags={','.join(tool.tags)}"] if tool.tags else []
 
 
 def _run(command: list[str], tool: Tool, step: progress.Step) -> None:

@@ -58,8 +58,11 @@ class Query:
 
 
 def build(window: str) -> dict[Name, Query]:
-    """The query of each field of a sample; `window` is a Prometheus duration such as 1m."""
-    return {**_build_triton(window), **_build_llm(window), **_build_dcgm(), "waiting": _WAITING}
+    """The query of each field of a sample; `window` is a Prometheus duration such as 1m.
+
+    In the order in which they may be lacking least: the last ones wait longest for a connection.
+    """
+    return {**_build_triton(window), "waiting": _WAITING, **_build_llm(window), **_build_dcgm()}
 
 
 _WAITING = Query(f"max by (namespace, tritonservice) ({WAITING})", "service")

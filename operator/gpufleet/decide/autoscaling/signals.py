@@ -86,8 +86,7 @@ def read(pods: Iterable[fleet.Pod], look: samples.Look, delay_s: float = 0.0) ->
     found = [one for pod in ready if (one := look.pods.get((pod.namespace, pod.name))) is not None]
     fresh = [one for one in found if one.age_s <= STALE_S]
     kind = _classify(len(ready), found, fresh)
-    offered = _add(_offered(one) for one in fresh)
-    if kind == "Ok" and offered is not None and offered <= _TINY and not _add(one.pending for one in fresh):
+    if kind == "Ok" and all(_is_idle(one) for one in fresh):
         kind = "Idle"
     seen = _Seen(fresh, kind, max((one.age_s for one in found), default=0.0))
     wait_s = seen.ratio(lambda one: one.queue_s, lambda one: one.served)
@@ -165,8 +164,9 @@ def _classify(ready: int, found: Sequence[samples.PodSample], fresh: Sequence[sa
 
 
 def _is_idle(one: samples.PodSample) -> bool:
-    offered = _offered(one)
-    return offered is not None and offered <= _TINY and not one.pending
+    """Nothing comes and nothing hangs; where either is unknown that is no idleness."""
+    known = _numbers((_offered(one), one.pending))
+    return len(known) == 2 and max(known) <= _TINY
 
 
 def _offered(one: samples.PodSample) -> float | None:

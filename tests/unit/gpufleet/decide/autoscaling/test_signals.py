@@ -45,6 +45,9 @@ BUSY = sample(served=10.0, queue_s=2.0, busy=0.8, pending=3.0, latency_s=0.2)
             TWO, look(a=sample(pending=1.0), b=sample()), "Ok", id="a request that hangs is no idleness"
         ),
         pytest.param(TWO, look(a=sample(failed=1.0), b=sample()), "Ok", id="requests that fail are a load"),
+        pytest.param(
+            TWO, look(a=sample(pending=None), b=sample()), "Ok", id="unknown whether any hangs: no idleness"
+        ),
         pytest.param(TWO, look(a=BUSY), "Partial", id="one is not scraped"),
         pytest.param(TWO, look(a=BUSY, b=sample(age_s=200.0)), "Partial", id="one is stale"),
         pytest.param(TWO, look(a=sample(age_s=200.0)), "Stale", id="what there is is stale"),
