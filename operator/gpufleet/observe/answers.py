@@ -5,7 +5,7 @@ who a series is about is said by the labels that the scrape gave.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -26,10 +26,21 @@ class PrometheusError(Exception):
     """Prometheus did not answer, or not in its own language; the text says what and from where."""
 
 
-class Series(msgspec.Struct):
+class Labels(msgspec.Struct, gc=False):
+    """Those that say what a series is about; Prometheus leaves out what is empty."""
+
+    namespace: str = ""
+    pod: str = ""
+    exported_namespace: str = ""
+    exported_pod: str = ""
+    model: str = ""
+    tritonservice: str = ""
+
+
+class Series(msgspec.Struct, gc=False):
     """One element of an instant vector; `value` is a time in seconds and a number as text."""
 
-    metric: dict[str, str]
+    metric: Labels
     value: tuple[float, str]
 
 
@@ -93,7 +104,7 @@ def join(
     for name, vector in vectors.items():
         subject = wanted[name].subject
         if subject == "service":
-            waiting = _by(vector.series, "namespace", "tritonservice")
+            waiting = _most((one.metric.namespace, one.metric.tritonservice, one) for one in vector.series)
         elif subject == "model":
             models = _by_model(vector.series)
         else:
@@ -109,31 +120,32 @@ def join(
     return pods, waiting
 
 
-def _by_holder(series: Sequence[Series], dcgm_namespace: str) -> dict[PodKey, float]:
+def _by_holder(series: Iterable[Series], dcgm_namespace: str) -> dict[PodKey, float]:
     """Devices' values by the pod that holds them.
 
     Without honorLabels the holder is in `exported_pod`, which any pod could make up: only what was scraped
     in DCGM's own namespace is believed, and more than what a pod says of itself.
     """
-    told = [one for one in series if _is_told(one)]
-    believed = [one for one in told if one.metric.get("namespace") == dcgm_namespace]
-    own = _by_pod(one for one in series if not _is_told(one))
-    return own | _by(believed, "exported_namespace", "exported_pod")
-
-
-def _is_told(one: Series) -> bool:
-    return "exported_pod" in one.metric or "exported_namespace" in one.metric
+    own: list[Series] = []
+    believed: list[tuple[str, str, Series]] = []
+    for one in series:
+        labels = one.metric
+        if not labels.exported_pod and not labels.exported_namespace:
+            own.append(one)
+        elif labels.namespace == dcgm_namespace:
+            believed.append((labels.exported_namespace, labels.exported_pod, one))
+    return _by_pod(own) | _most(believed)
 
 
 def _by_pod(series: Iterable[Series]) -> dict[PodKey, float]:
-    return _by(series, "namespace", "pod")
+    return _most((one.metric.namespace, one.metric.pod, one) for one in series)
 
 
 def _by_model(series: Iterable[Series]) -> dict[PodKey, dict[str, float]]:
     groups: dict[str, list[Series]] = defaultdict(list)
     for one in series:
-        if model := one.metric.get("model"):
-            groups[model].append(one)
+        if one.metric.model:
+            groups[one.metric.model].append(one)
     found: dict[PodKey, dict[str, float]] = defaultdict(dict)
     for model, group in groups.items():
         for key, value in _by_pod(group).items():
@@ -141,14 +153,13 @@ def _by_model(series: Iterable[Series]) -> dict[PodKey, dict[str, float]]:
     return found
 
 
-def _by(series: Iterable[Series], first: str, second: str) -> dict[tuple[str, str], float]:
-    """The largest value by two labels; a series that lacks one of them, or a number, is left out."""
+def _most(series: Iterable[tuple[str, str, Series]]) -> dict[tuple[str, str], float]:
+    """The largest value of each pair; a series that lacks one of them, or a number, is left out."""
     found: dict[tuple[str, str], float] = {}
-    for one in series:
-        key = one.metric.get(first, ""), one.metric.get(second, "")
+    for first, second, one in series:
         value = _to_number(one.value[1])
-        if all(key) and value is not None:
-            found[key] = max(value, found.get(key, value))
+        if first and second and value is not None and value >= found.get((first, second), 0.0):
+            found[first, second] = value
     return found
 
 

@@ -64,7 +64,9 @@ class Sampler:
         except answers.PrometheusError as error:
             self._tell(samples.Look(number, self._clock.now().timestamp(), error=str(error)[:512]))
         else:
-            pods, waiting = answers.join(vectors, self._queries, self._options.prometheus_dcgm_namespace)
+            dcgm = self._options.prometheus_dcgm_namespace
+            # Half a second for ten thousand pods, in which the event loop has other things to do.
+            pods, waiting = await asyncio.to_thread(answers.join, vectors, self._queries, dcgm)
             now_s = self._clock.now().timestamp()
             self._tell(samples.Look(number, now_s, pods, waiting=waiting, notes=notes))
 
