@@ -16,6 +16,8 @@ SANDBOX_VALUES = {
     "prometheus.url": f"http://{addons.PROMETHEUS}.kube-system.svc",
     "prometheus.window": "30s",
     "prometheus.intervalSeconds": "5",
+    # Simulated GPUs bring DCGM's exporter with them.
+    "prometheus.dcgmNamespace": NAMESPACE,
 }
 
 

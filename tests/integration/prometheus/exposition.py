@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from prometheus_client import CollectorRegistry, exposition
+
+from gpufleet.simgpu import dcgm, podresources, telemetry, usage
 from tests.integration.prometheus import servers
+from tests.unit.gpufleet.simgpu import builders
 
 MODEL = 'model="m",version="1"'
 PARTS = ("compute_input", "compute_infer", "compute_output")
@@ -87,6 +91,21 @@ def devices(of: Callable[[int], str], count: int = 2) -> servers.Page:
             for number in range(1, count + 1)
         )
     )
+
+
+def simulated(namespace: str, pod: str) -> servers.Page:
+    """What the exporter of the simulated GPUs says of a MIG instance that is half busy."""
+    stock = builders.stock_of(("3g.40gb",))
+    instance = stock.gpus[0].instances[0]
+    container = (namespace, pod, "triton")
+    holders = [podresources.Holder(*container, (instance.uuid,))]
+    exporter = dcgm.Exporter("node-a", builders.FakeClock())
+    exporter.observe(
+        telemetry.read_devices(stock.gpus, holders, {container: usage.Use(0.5, 1024.0)}, 1.0), {}
+    )
+    registry = CollectorRegistry()
+    registry.register(exporter)
+    return constant(exposition.generate_latest(registry).decode())
 
 
 def gpu(number: int, holder: str = "") -> str:

@@ -28,6 +28,7 @@ from tests.integration.prometheus.exposition import (
     instance,
     lines,
     restarting,
+    simulated,
     triton,
 )
 
@@ -85,6 +86,7 @@ PAGES: dict[str, servers.Page] = {
     "whole": triton(20),
     "mig": triton(20),
     "honored": triton(20),
+    "simulated": triton(20),
     # A tenant that speaks of another's pod, devices and service, and its metrics are not well formed.
     "mallory": both(
         triton(20),
@@ -100,6 +102,7 @@ PAGES: dict[str, servers.Page] = {
         devices(lambda number: held(TEAM, "mig", instance(number))),
         devices(lambda number: gpu(number, "free")),
     ),
+    "simgpu": simulated(TEAM, "simulated"),
     "dcgm-honored": devices(lambda number: held(TEAM, "honored", gpu(number, "h"))),
     "epp": constant(
         lines(
@@ -112,7 +115,7 @@ PAGES: dict[str, servers.Page] = {
         )
     ),
 }
-ELSEWHERE = {"nameless", "mallory", "dcgm", "dcgm-honored", "epp"}
+ELSEWHERE = {"nameless", "mallory", "dcgm", "dcgm-honored", "simgpu", "epp"}
 PODS = sorted(set(PAGES) - ELSEWHERE)
 
 
@@ -136,7 +139,11 @@ def build_jobs(exporter: servers.Exporter) -> list[dict[str, object]]:
         servers.build_job("again", exporter, [{"page": "twice", "namespace": TEAM, "pod": "twice"}]),
         servers.build_job("nameless", exporter, [{"page": "nameless", "kubernetes_pod_name": "nameless"}]),
         servers.build_job("tenants", exporter, [{"page": "mallory", "namespace": TENANT, "pod": "mallory"}]),
-        servers.build_job("dcgm", exporter, [{"page": "dcgm", **exporter_pod}]),
+        servers.build_job(
+            "dcgm",
+            exporter,
+            [{"page": "dcgm", **exporter_pod}, {"page": "simgpu", **exporter_pod, "pod": "exporter-2"}],
+        ),
         servers.build_job(
             "dcgm-honored", exporter, [{"page": "dcgm-honored", **exporter_pod}], honor_labels=True
         ),
@@ -237,6 +244,8 @@ RATE = 0.12
         pytest.param("mig", "gr_engine_active", 0.375, id="MIG: activity"),
         pytest.param("mig", "fb_used_mib", 3000, id="MIG: memory"),
         pytest.param("mig", "power_w", 300, id="MIG: the board's power once"),
+        pytest.param("simulated", "gr_engine_active", 0.5, id="simulated GPUs: activity"),
+        pytest.param("simulated", "fb_used_mib", 1035, id="simulated GPUs: memory"),
         pytest.param("honored", "gr_engine_active", 0.375, id="honorLabels: activity"),
         pytest.param("honored", "power_w", 600, id="honorLabels: power"),
     ],

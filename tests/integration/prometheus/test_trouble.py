@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gpufleet import settings
 from gpufleet.observe import prometheus, queries
 from gpufleet.state import samples
 from tests.integration.prometheus import servers
@@ -38,7 +39,8 @@ class Server:
         self.seen: list[dict[str, str]] = []
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._app, self._port, self._runner = app, servers.find_port(), web.AppRunner(app)
+        self._app, self._port = app, servers.find_port()
+        self._runner = web.AppRunner(app)
         self.url = f"http://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
@@ -282,26 +284,23 @@ async def test_a_round_asks_each_query_once_for_the_whole_answer(server: Server)
     assert kept == {("false", "1", "/api/v1/query")}
 
 
-async def test_the_task_survives_all_of_it(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_task_survives_all_of_it(server: Server) -> None:
     """As it runs in the operator: a look for every round, and samples in the last."""
+    rounds = [one.values[0] for one in TROUBLE if one.values[0] not in (_never, _drips)]
     seen: list[samples.Look] = []
-    loops = asyncio.Event()
-    sampler = build_sampler(server)
-    answers = [answer.values[0] for answer in TROUBLE if answer.values[0] not in (_never, _drips)]
+    has_ended = asyncio.Event()
 
     def note(look: samples.Look) -> None:
         seen.append(look)
-        server.answer = answers[len(seen) - 1] if len(seen) <= len(answers) else _well
-        if len(seen) > len(answers) + 1:
-            loops.set()
+        server.answer = rounds[len(seen) - 1] if len(seen) <= len(rounds) else _well
+        if len(seen) == len(rounds) + 2:
+            has_ended.set()
 
-    monkeypatch.setattr(sampler, "_on_look", note)
-    monkeypatch.setattr(
-        sampler, "_options", sampler._options.model_copy(update={"prometheus_interval_s": 0.0})
-    )
-    task = asyncio.create_task(sampler.run())
+    options = settings.Settings(prometheus_url=server.url, prometheus_timeout_s=TIMEOUT_S)
+    at_once = options.model_copy(update={"prometheus_interval_s": 0.0})
+    task = asyncio.create_task(prometheus.Sampler(at_once, note).run())
     async with asyncio.timeout(30):
-        await loops.wait()
+        await has_ended.wait()
     task.cancel()
-    assert [bool(look.error) for look in seen[1 : len(answers) + 1]] == [True] * len(answers)
-    assert seen[len(answers) + 1].pods
+    assert [bool(look.error) for look in seen] == [False, *[True] * len(rounds), False]
+    assert seen[-1].pods

@@ -71,6 +71,9 @@ class Readings:
     by_model: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Of `offered` what came for each model; a request to an ensemble is in its composing models' too."""
     error: str = ""
+    """Why there are no samples at all."""
+    notes: tuple[str, ...] = ()
+    """Which signals could not be asked for, and why."""
 
 
 def read(pods: Iterable[fleet.Pod], look: samples.Look, delay_s: float = 0.0) -> Readings:
@@ -115,6 +118,7 @@ def read(pods: Iterable[fleet.Pod], look: samples.Look, delay_s: float = 0.0) ->
         xid=seen.most(lambda one: one.xid),
         by_model=_add_models(fresh),
         error=look.error,
+        notes=look.notes,
     )
 
 
