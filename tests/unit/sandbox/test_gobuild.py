@@ -140,3 +140,26 @@ def test_every_tool_is_pinned_in_the_checkout():
 
     assert all(tool.version()[0].isdigit() for tool in pinned)
     assert all(tool.go_version() >= (1, 26, 0) for tool in pinned)
+
+
+@pytest.mark.parametrize(
+    ("tags", "is_told"),
+    [pytest.param(("remove_all_sd",), True, id="tags"), pytest.param((), False, id="no tags")],
+)
+def test_build_and_its_count_of_packages_have_the_same_tags(monkeypatch, tmp_path, tags, is_told):
+    write_module(monkeypatch, tmp_path, {"go.mod": GO_MOD})
+    write_go(tmp_path / "path", "1.26.8")
+    (tmp_path / "path" / "go").write_text(
+        '#!/bin/sh\n[ "$1" = env ] && echo go1.26.8 && exit\n'
+        f'echo "$@" >> {tmp_path / "said"}\n'
+        'for word; do [ "$before" = -o ] && touch "$word"; before=$word; done\nexit 0\n'
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}:/bin:/usr/bin")
+    target = tmp_path / "out" / "kubelet"
+    gobuild.build(
+        gobuild.Tool("kubelet", "x", "y", "k8s.io/kubernetes", tags=tags), target, progress.Reporter()
+    )
+
+    assert target.exists()
+    said = (tmp_path / "said").read_text().splitlines()
+    assert ["-tags=remove_all_sd" in line for line in said] == [is_told, is_told]
