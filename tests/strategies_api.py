@@ -125,8 +125,12 @@ def _keep_one(members: Wire, names: tuple[str, ...]) -> None:
 def _keep_scaling(spec: Wire) -> None:
     scaling = spec["autoscaling"]
     scaling["minReplicas"] = min(scaling.get("minReplicas", 1), scaling["maxReplicas"])
-    if not scaling.get("targets"):
+    if not scaling.get("targets") and "objective" not in spec:
         scaling["mode"] = "Off"
+    for schedule in scaling.get("schedules", []):
+        # What is no crontab and no time zone is refused by the operator, not by the API server.
+        schedule |= {"start": "0 8 * * 1-5", "timeZone": "Etc/UTC"}
+        schedule["minReplicas"] = min(schedule["minReplicas"], scaling["maxReplicas"])
     if scaling.get("mode", "Active") == "Active":
         spec.pop("replicas", None)
 

@@ -9,7 +9,7 @@ from typing import Any
 from gpufleet import kube
 from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import memories
-from gpufleet.decide.placement import assign
+from gpufleet.decide.placement import assign, brakes
 from gpufleet.report import metrics
 from gpufleet.runtime import Runtime
 from gpufleet.state import assignment
@@ -24,8 +24,12 @@ async def run_once(runtime: Runtime) -> None:
     """
     with metrics.CYCLE_SECONDS.time():
         view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
-        scalings, runtime.scaled = memories.scale_all(view, runtime.look, runtime.scaled, now)
-        for wanted in assign.assign(view, scalings, now):
+        found = memories.scale_all(view, runtime.look, runtime.scaled.memories, now, runtime.worker.answers)
+        runtime.scaled = found
+        for question in found.questions:
+            runtime.worker.ask(question, runtime.wake_cycle)
+        limits = brakes.Limits(runtime.settings.disruption_gpus_per_hour, runtime.settings.surge_gpus)
+        for wanted in assign.assign(view, found.scalings, now, limits):
             try:
                 written = await assignments.apply(runtime.client, wanted)
                 runtime.cluster.note_written(written)

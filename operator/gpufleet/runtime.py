@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
@@ -31,8 +32,10 @@ class Runtime:
     worker: worker.Worker
     look: samples.Look = samples.NOT_ASKED
     """What Prometheus said last."""
-    scaled: memories.Memories = dataclasses.field(default_factory=dict)
-    """What scaling remembers of each service, by its UID."""
+    scaled: memories.Pass = dataclasses.field(default_factory=memories.Pass)
+    """What the last pass has found of the services that are scaled by load."""
+    wake_cycle: Callable[[], None] = lambda: None
+    """Asks for a pass over the fleet."""
 
     def __post_init__(self) -> None:
         self.status = status.StatusWriter(self.client, self.clock)

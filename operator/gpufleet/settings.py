@@ -55,6 +55,11 @@ class Settings(pydantic_settings.BaseSettings):
     prometheus_dcgm_namespace: str = "gpu-operator"
     """Namespace of DCGM's exporter: what it says of `exported_pod` is believed."""
 
+    disruption_gpus_per_hour: float = pydantic.Field(default=0.0, ge=0)
+    """GPUs whose servers scaling may take away within an hour, in the whole fleet; 0: no limit."""
+    surge_gpus: float = pydantic.Field(default=0.0, ge=0)
+    """GPUs whose servers scaling may have starting at a time, in the whole fleet; 0: no limit."""
+
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
     lease_renew_s: float = pydantic.Field(default=4.0, gt=0)

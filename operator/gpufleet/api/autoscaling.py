@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import zoneinfo
 from typing import Annotated, Literal
 
+import cronsim
 import pydantic
 
 from gpufleet.api import meta, rules
@@ -29,7 +31,10 @@ class ScalingRules(meta.Schema):
     stabilization_window_seconds: Annotated[
         int | None,
         pydantic.Field(
-            ge=0, le=3600, description="The most cautious recommendation of this time counts; unset: default."
+            ge=0,
+            le=3600,
+            description="The most cautious recommendation of this time counts; unset: 0 when it grows, 300 "
+            "when it shrinks, or with spec.objective alone twice the measured start, 60 to 300.",
         ),
     ] = None
     policies: Annotated[
@@ -65,6 +70,8 @@ Signal = Literal[
     "Latency",
     "KVCacheUsage",
     "TimeToFirstToken",
+    "InterTokenLatency",
+    "EngineActive",
 ]
 SignalClass = Literal["Ok", "Idle", "Stale", "Missing", "Partial"]
 Figure = Annotated[float, pydantic.Field(ge=0, le=1e12)]
@@ -76,12 +83,62 @@ class Target(meta.Schema):
     signal: Annotated[
         Signal,
         pydantic.Field(
-            description="QueueWait (mean, ms), Latency (P99 of the slowest server, ms) and TimeToFirstToken "
-            "(P99, ms) are of the service; KVCacheUsage (%) is the mean of its servers; PendingRequests, "
-            "RequestRate (per second) and BusyPercent (100: one instance is never idle) are per server."
+            description="QueueWait (mean, ms), Latency, TimeToFirstToken and InterTokenLatency (P99 of the "
+            "slowest server, ms) are of the service; KVCacheUsage and EngineActive (of the GPU, by DCGM; %) "
+            "are means of its servers; PendingRequests, RequestRate (per second) and BusyPercent (100: one "
+            "instance is never idle) are per server."
         ),
     ]
     value: Annotated[int, pydantic.Field(ge=1, le=10**9, description="In the signal's unit.")]
+
+
+class Schedule(meta.Schema):
+    """A floor for a time that comes again: servers are there before the load is."""
+
+    name: Annotated[
+        str,
+        pydantic.Field(
+            max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Name in decisions."
+        ),
+    ]
+    start: Annotated[
+        str,
+        pydantic.Field(
+            min_length=9,
+            max_length=100,
+            pattern=r"^\S+( \S+){4}$",
+            description="When it begins, as in crontab: minute, hour, day of month, month, day of week.",
+        ),
+    ]
+    time_zone: Annotated[
+        str,
+        pydantic.Field(max_length=64, description="Time zone of start, such as Europe/Berlin."),
+    ] = "Etc/UTC"
+    duration_seconds: Annotated[int, pydantic.Field(ge=60, le=604_800, description="How long it lasts.")]
+    min_replicas: Annotated[
+        int,
+        pydantic.Field(ge=1, le=1000, description="Fewest servers meanwhile; maxReplicas stays the most."),
+    ]
+
+    @pydantic.field_validator("start")
+    @classmethod
+    def _must_be_cron(cls, text: str) -> str:
+        try:
+            cronsim.CronSim(text, datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC))
+        except cronsim.CronSimError as error:
+            raise ValueError(
+                f"{text!r} is no cron expression: {error}; write such as '0 8 * * 1-5'"
+            ) from error
+        return text
+
+    @pydantic.field_validator("time_zone")
+    @classmethod
+    def _must_be_known(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
+            raise ValueError(f"{name!r} is no time zone: write such as Europe/Berlin") from error
+        return name
 
 
 class Autoscaling(meta.Schema):
@@ -94,14 +151,56 @@ class Autoscaling(meta.Schema):
             "Off leaves it to spec.replicas and the scale subresource."
         ),
     ] = "Active"
-    min_replicas: Annotated[int, pydantic.Field(ge=1, le=1000, description="Fewest servers.")] = 1
+    min_replicas: Annotated[
+        int,
+        pydantic.Field(
+            ge=0,
+            le=1000,
+            description="Fewest servers. 0: the last one goes when nobody asks, and callers are refused "
+            "until the annotation gpufleet.dev/wake, a schedule or a gateway's waiting requests wake it.",
+        ),
+    ] = 1
     max_replicas: Annotated[int, pydantic.Field(ge=1, le=1000, description="Most servers.")]
     targets: Annotated[
         list[Target],
         pydantic.Field(
-            max_length=7,
-            description="What is to be held; the one that needs most servers counts.",
+            max_length=9,
+            description="What is to be held, beside spec.objective; what needs most servers counts.",
             json_schema_extra=rules.list_map("signal"),
+        ),
+    ] = pydantic.Field(default_factory=list)
+    confidence_percent: Annotated[
+        int,
+        pydantic.Field(
+            ge=50,
+            le=99,
+            description="With spec.objective: how sure the servers are to carry what comes while one more "
+            "would start; the margin that this takes follows from how wrong forecasts were.",
+        ),
+    ] = 95
+    headroom_percent: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=0,
+            le=90,
+            description="With spec.objective: share of the servers' capacity that is kept free; unset: by "
+            "confidencePercent.",
+        ),
+    ] = None
+    idle_seconds: Annotated[
+        int,
+        pydantic.Field(
+            ge=30,
+            le=86_400,
+            description="With minReplicas 0: how long nobody asks before the last server goes.",
+        ),
+    ] = 300
+    schedules: Annotated[
+        list[Schedule],
+        pydantic.Field(
+            max_length=16,
+            description="Floors for times that are known; the highest that holds counts.",
+            json_schema_extra=rules.list_map("name"),
         ),
     ] = pydantic.Field(default_factory=list)
     behavior: Annotated[Behavior, pydantic.Field(description="How fast the number may move.")] = Behavior()
@@ -114,10 +213,9 @@ class Autoscaling(meta.Schema):
                 at=".minReplicas",
             ),
             rules.Rule(
-                rule="(has(self.mode) && self.mode == 'Off') "
-                "|| (has(self.targets) && self.targets.size() > 0)",
-                message="autoscaling needs a target: set autoscaling.targets, or mode Off",
-                at=".targets",
+                rule="!has(self.schedules) || self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+                message="a schedule's minReplicas is above maxReplicas: lower it or raise maxReplicas",
+                at=".schedules",
             ),
         )
     )
@@ -139,12 +237,40 @@ class Input(meta.Schema):
 
 
 class Clamp(meta.Schema):
-    """Something that held the number back."""
+    """Something that held the number back, or up."""
 
     reason: Annotated[meta.Reason, pydantic.Field(description="What, in one CamelCase word.")]
     before: Annotated[meta.Count, pydantic.Field(description="Servers wanted before it.")]
     after: Annotated[meta.Count, pydantic.Field(description="Servers that it allowed.")]
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
+
+
+ForecastMethod = Literal["LastValue", "Trend", "Seasonal"]
+CapacitySource = Literal["Profile", "Learnt"]
+
+
+class Demand(meta.Schema):
+    """What the objective was weighed by, in requests per second."""
+
+    offered: Annotated[Figure, pydantic.Field(description="Requests that came, refused ones included.")]
+    expected: Annotated[
+        Figure, pydantic.Field(description="The most that is expected while a new server would start.")
+    ]
+    method: Annotated[
+        ForecastMethod,
+        pydantic.Field(description="LastValue unless trend or season have foretold the past better."),
+    ] = "LastValue"
+    horizon_seconds: Annotated[meta.Count, pydantic.Field(description="How long a server takes to start.")]
+    margin: Annotated[Figure, pydantic.Field(description="Requests beyond it that are provided for.")] = 0.0
+    noise: Annotated[
+        Figure | None,
+        pydantic.Field(description="Standard deviation of the load from its forecasts; unset: unknown."),
+    ] = None
+    capacity: Annotated[Figure, pydantic.Field(description="Requests that one server carries.")]
+    source: Annotated[
+        CapacitySource,
+        pydantic.Field(description="Profile: of the ModelProfile; Learnt: of the servers under load."),
+    ]
 
 
 class ScalingDecision(meta.Schema):
@@ -156,11 +282,14 @@ class ScalingDecision(meta.Schema):
     replicas: Annotated[meta.Count, pydantic.Field(description="Servers after all clamps.")]
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")]
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
-    inputs: Annotated[list[Input], pydantic.Field(max_length=7, description="Signals at that time.")] = (
+    inputs: Annotated[list[Input], pydantic.Field(max_length=9, description="Signals at that time.")] = (
         pydantic.Field(default_factory=list)
     )
+    demand: Annotated[
+        Demand | None, pydantic.Field(description="Load and capacity, where spec.objective counts.")
+    ] = None
     clamps: Annotated[
-        list[Clamp], pydantic.Field(max_length=8, description="What held it back, in order.")
+        list[Clamp], pydantic.Field(max_length=12, description="What moved it further, in order.")
     ] = pydantic.Field(default_factory=list)
 
 
@@ -172,3 +301,7 @@ class AutoscalingStatus(meta.Schema):
     decisions: Annotated[
         list[ScalingDecision], pydantic.Field(max_length=10, description="The last ten, the newest first.")
     ] = pydantic.Field(default_factory=list)
+    woken: Annotated[
+        str,
+        pydantic.Field(max_length=256, description="Value of the annotation gpufleet.dev/wake seen last."),
+    ] = ""

@@ -50,6 +50,15 @@ class GPUPoolSpec(meta.Schema):
         accelerators.DeviceClass | None,
         pydantic.Field(description="Device class of the nodes; unset: read from the product label."),
     ] = None
+    max_nodes: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=0,
+            le=100_000,
+            description="Nodes to which a node autoscaler may grow the pool: services grow into those to "
+            "come, so that their Pending pods reach it; unset: none come.",
+        ),
+    ] = None
     pod_defaults: Annotated[
         PodDefaults | None, pydantic.Field(description="Merged into every child pod that runs on this pool.")
     ] = None

@@ -56,12 +56,19 @@ ONE_WRITER_OF_REPLICAS = rules.Rule(
     at=".replicas",
 )
 
+SCALING_NEEDS_AN_AIM = rules.Rule(
+    rule="!has(self.autoscaling) || (has(self.autoscaling.mode) && self.autoscaling.mode == 'Off') "
+    "|| has(self.objective) || (has(self.autoscaling.targets) && self.autoscaling.targets.size() > 0)",
+    message="autoscaling needs an aim: set spec.objective or autoscaling.targets, or mode Off",
+    at=".autoscaling",
+)
+
 
 class TritonServiceSpec(meta.Schema):
     """What the ML engineer wants served."""
 
     model_config = pydantic.ConfigDict(
-        json_schema_extra=rules.validated(TUNED_NEEDS_OBJECTIVE, ONE_WRITER_OF_REPLICAS)
+        json_schema_extra=rules.validated(TUNED_NEEDS_OBJECTIVE, ONE_WRITER_OF_REPLICAS, SCALING_NEEDS_AN_AIM)
     )
 
     model_repository: Annotated[

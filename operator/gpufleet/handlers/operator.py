@@ -38,6 +38,7 @@ class Leader:
             settings=options,
             clock=self._clock,
             worker=worker.Worker(searches.COMMAND),
+            wake_cycle=self._wanted.set,
         )
         self._cluster.on_dirty = self._mark_dirty
         self._cluster.on_fleet_change = self._wanted.set

@@ -11,7 +11,7 @@ import pydantic
 
 from gpufleet import clock, kube, settings
 from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
-from gpufleet.observe import decode, informer, kept, mounts, own, store
+from gpufleet.observe import decode, informer, kept, mounts, own, profiles, store
 from gpufleet.state import children, fleet, models, names, snapshot, view
 
 Key = own.Key
@@ -75,6 +75,7 @@ class Cluster:
             self._mounts.informer,
         ]
         self._fleet = kept.Kept(self._nodes, self._pods)
+        self._profiles = profiles.Profiles(self._children[model_profile.KIND])
         self._pool_generations: dict[str, int] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -177,6 +178,7 @@ class Cluster:
                 uid: sum(int(spec.get("replicas", 1)) for spec in specs)
                 for uid, specs in self._live("Deployment", services)
             },
+            profiles=self._profiles.read(one.metadata.uid for one in services),
             live_workers={uid: int(own[-1].get("parallelism", 1)) for uid, own in self._live("Job", jobs)},
         )
 

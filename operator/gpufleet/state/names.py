@@ -11,6 +11,8 @@ JOB_LABEL = PREFIX + "job"
 REVISION_LABEL = PREFIX + "revision"
 ATTEMPT_LABEL = PREFIX + "attempt"
 APPLIED_HASH = PREFIX + "applied-hash"
+WAKE_ANNOTATION = PREFIX + "wake"
+"""On a TritonService that has scaled to zero: another value wakes it."""
 
 FIELD_MANAGER = "gpufleet"
 CYCLE_FIELD_MANAGER = "gpufleet-cycle"

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from gpufleet.api import gpu_pool, training_job, triton_service
+from gpufleet.api import gpu_pool, model_profile, training_job, triton_service
 from gpufleet.state import fleet
 
 
@@ -23,6 +23,11 @@ class Snapshot:
     """Replicas that a service's Deployments ask for, by the service's UID: seeds a lost assignment."""
     live_workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Parallelism of the newest Job of a training job, by its UID."""
+
+    profiles: Mapping[str, Mapping[str, model_profile.ModelProfileSpec]] = dataclasses.field(
+        default_factory=dict
+    )
+    """How long models take for a batch, by the UID of their service and their name."""
 
     def nodes_of(self, pool: gpu_pool.GPUPool) -> tuple[fleet.Node, ...]:
         """Nodes that carry every label of the pool's selector."""

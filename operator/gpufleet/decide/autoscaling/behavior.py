@@ -82,13 +82,23 @@ class Held:
     message: str = ""
 
 
-def hold(current: int, memory: Memory, behavior: autoscaling.Behavior, now_s: float) -> Held:
-    """What may be of the newest recommendation. `memory` has it noted already."""
+def hold(
+    current: int,
+    memory: Memory,
+    behavior: autoscaling.Behavior,
+    now_s: float,
+    down_window_s: int = DOWN_WINDOW_S,
+) -> Held:
+    """What may be of the newest recommendation. `memory` has it noted already.
+
+    `down_window_s` is the window of shrinking where the behavior has none.
+    """
     wanted = memory.recommendations[-1].replicas if memory.recommendations else current
     if wanted > current:
         return _hold_growth(current, wanted, memory, behavior.scale_up, now_s)
     if wanted < current:
-        return _hold_shrinking(current, wanted, memory, behavior.scale_down, now_s)
+        rules = behavior.scale_down
+        return _hold_shrinking(current, wanted, memory, rules, _window_s(rules, down_window_s), now_s)
     return Held(current)
 
 
@@ -108,11 +118,15 @@ def _hold_growth(
 
 
 def _hold_shrinking(
-    current: int, wanted: int, memory: Memory, rules: autoscaling.ScalingRules, now_s: float
+    current: int,
+    wanted: int,
+    memory: Memory,
+    rules: autoscaling.ScalingRules,
+    window_s: int,
+    now_s: float,
 ) -> Held:
     if rules.select_policy == "Disabled":
         return Held(current, "ScaleDownDisabled", "behavior.scaleDown.selectPolicy is Disabled")
-    window_s = _window_s(rules, DOWN_WINDOW_S)
     if now_s - memory.since_s < window_s:
         missing_s = math.ceil(window_s - (now_s - memory.since_s))
         return Held(current, "ScaleDownStabilized", f"the load must be watched for {missing_s} s more")

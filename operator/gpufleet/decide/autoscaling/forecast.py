@@ -24,12 +24,14 @@ LEVEL_MARGIN = 0.95
 """… and it must be off by less than this share of the level alone: smoothing is neither trend nor season."""
 MIN_POINTS = 30
 """Judged forecasts that a choice needs, or four times the bins ahead: forecasts that overlap err together."""
+MIN_SEEN = 5
+"""Judgements from which the deviation says anything."""
 GROWTH = 2.0
 """No forecast is above this multiple of the highest load ever seen."""
 _NEGLIGIBLE = 1e-3
 _MOST = 1e12
 _DAY_S = 86_400.0
-_LOOK = 60
+LOOK = 60
 """Bins from one look for a period to the next."""
 _GAP = struct.pack("f", math.nan)
 
@@ -46,6 +48,11 @@ class Forecast:
     method: Method
     error: float | None = None
     baseline_error: float | None = None
+    level: float | None = None
+    """The load without its noise, where there is a line through it."""
+    deviation: float | None = None
+    """How far the load was off what the method had foreseen, the last value's level, in the mean; None before
+    that could be seen."""
     period_s: float | None = None
 
 
@@ -110,7 +117,7 @@ class History:
             for _ in range(missed):
                 loads = _append(loads, None)
                 track = track.move(None, loads)
-        if (index - self.look_at) // _LOOK > (open_ - self.look_at) // _LOOK:
+        if (index - self.look_at) // LOOK > (open_ - self.look_at) // LOOK:
             day = round(_DAY_S / self.bin_s)
             track = track.repeat(season.find_period(loads, day, track.period), loads)
         return dataclasses.replace(self, index=index, loads=loads, track=track, total=0.0, count=0)
@@ -135,7 +142,10 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
     trends, seasons = track.trends[ahead - 1], track.seasons[ahead - 1]
     best, bound = 1.0, GROWTH * history.highest
     baseline = trends.last / trends.weight if trends.points else None
-    chosen = Forecast(history.last, "LastValue", baseline, baseline)
+    line = track.origins[-1].line if track.origins else None
+    level = line.level if line else None
+    off = trends.level_off / trends.weight if trends.points >= MIN_SEEN else None
+    chosen = Forecast(history.last, "LastValue", baseline, baseline, level, off)
     candidates: list[tuple[Method, backtest.Race, backtest.Outlook | None]] = [
         ("Seasonal", seasons, track.repeat_season(ahead)),
         ("Trend", trends, track.follow_trend(ahead)),
@@ -150,7 +160,8 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
         best = race.candidate / race.last
         error, baseline = race.candidate / race.weight, race.last / race.weight
         period_s = track.period * history.bin_s if method == "Seasonal" else None
-        chosen = Forecast(found.limit(bound).peak, method, error, baseline, period_s)
+        off = race.candidate_off / race.weight
+        chosen = Forecast(found.limit(bound).peak, method, error, baseline, level, off, period_s)
     return chosen
 
 

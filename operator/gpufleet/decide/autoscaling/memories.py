@@ -4,42 +4,102 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
+import statistics
+import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from gpufleet.api import triton_service
-from gpufleet.decide.autoscaling import behavior, scaler
+from gpufleet.api import autoscaling, triton_service
+from gpufleet.decide import diagnosis
+from gpufleet.decide.autoscaling import (
+    behavior,
+    capacity,
+    coldstart,
+    forecast,
+    policy,
+    scaler,
+    schedules,
+    signals,
+    sleep,
+)
 from gpufleet.state import fleet, names, samples, snapshot
+
+PODS_OVERDUE = "PodsOverdue"
+UNPROVEN = 0.1
+"""Share of the load that is provided for beyond it while no forecast could be judged."""
+DEVIATIONS = math.sqrt(math.pi / 2)
+"""Standard deviations in a mean absolute one, of what is normally distributed."""
+NOISE = 2.0
+"""Standard deviations within which a load has not left its level."""
+MOST_MARGIN = 0.5
+"""A load that leaps makes forecasts wrong by more than any margin would carry."""
+SHORTEST_WINDOW_S = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Remembered:
-    """Of one service: its windows, and the servers it had when it was looked at last."""
+    """Of one service: its windows, the servers it had when it was looked at last, and what it has taught."""
 
     windows: behavior.Memory
     replicas: int
+    history: forecast.History = dataclasses.field(default_factory=forecast.History)
+    starts: coldstart.ColdStarts = dataclasses.field(default_factory=coldstart.ColdStarts)
+    learnt: capacity.Learnt = dataclasses.field(default_factory=capacity.Learnt)
+    idle_since_s: float | None = None
 
 
 Memories = Mapping[str, Remembered]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass has found, by the UID of each service; `questions` are asked of the worker."""
+
+    scalings: Mapping[str, scaler.Scaling] = dataclasses.field(default_factory=dict)
+    memories: Memories = dataclasses.field(default_factory=dict)
+    readings: Mapping[str, signals.Readings] = dataclasses.field(default_factory=dict)
+    questions: tuple[capacity.Question, ...] = ()
+
+
 def scale_all(
-    view: snapshot.Snapshot, look: samples.Look, before: Memories, now: datetime.datetime
-) -> tuple[Mapping[str, scaler.Scaling], Memories]:
-    """By UID, for every service whose mode is not Off. Nothing is decided before Prometheus was asked."""
+    view: snapshot.Snapshot,
+    look: samples.Look,
+    before: Memories,
+    now: datetime.datetime,
+    answers: Mapping[Any, Any] | None = None,
+) -> Pass:
+    """For every service whose mode is not Off. Nothing is decided before Prometheus was asked.
+
+    `answers` are what the worker has found, by question.
+    """
     scaled = [one for one in view.services if one.spec.autoscaling and one.spec.autoscaling.mode != "Off"]
     if not scaled or not look.number:
-        return {}, before if scaled else {}
+        return Pass(memories=before if scaled else {})
     pods: dict[tuple[str, str], list[fleet.Pod]] = defaultdict(list)
     for pod in view.pods:
         if name := pod.labels.get(names.SERVICE_LABEL):
             pods[pod.namespace, name].append(pod)
-    scalings: dict[str, scaler.Scaling] = {}
-    after: dict[str, Remembered] = {}
+    found: dict[str, _Found] = {}
     for service in scaled:
-        uid, key = service.metadata.uid, (service.metadata.namespace, service.metadata.name)
-        scalings[uid], after[uid] = _scale(service, view, pods[key], look, before.get(uid), now.timestamp())
-    return scalings, after
+        key = (service.metadata.namespace, service.metadata.name)
+        known = before.get(service.metadata.uid)
+        found[service.metadata.uid] = _scale(service, view, pods[key], look, known, now, answers or {})
+    return Pass(
+        {uid: one.scaling for uid, one in found.items()},
+        {uid: one.remembered for uid, one in found.items()},
+        {uid: one.readings for uid, one in found.items()},
+        tuple(question for one in found.values() for question in one.questions),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    scaling: scaler.Scaling
+    remembered: Remembered
+    readings: signals.Readings
+    questions: tuple[capacity.Question, ...]
 
 
 def _scale(
@@ -48,17 +108,187 @@ def _scale(
     pods: Sequence[fleet.Pod],
     look: samples.Look,
     before: Remembered | None,
-    now_s: float,
-) -> tuple[scaler.Scaling, Remembered]:
-    current = find_replicas(service, view)
-    windows = before.windows if before else behavior.Memory(since_s=now_s)
-    if before and before.replicas != current:
-        windows = windows.note_change(current - before.replicas, now_s)
+    now: datetime.datetime,
+    answers: Mapping[Any, Any],
+) -> _Found:
+    now_s, current = now.timestamp(), find_replicas(service, view)
     spec = service.spec.autoscaling
     if spec is None:
         raise ValueError(f"{service.metadata.name} is not scaled by load")
-    scaling, windows = scaler.scale(spec, pods, current, look, windows, now_s)
-    return scaling, Remembered(windows, current)
+    readings = signals.read(pods, look, capacity.find_delay_s(service))
+    known = _remember(service, before, pods, readings, current, now_s)
+    asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
+    carried = {name: answers[question] for name, question in asked.items() if question in answers}
+    demand = _weigh(service, readings, carried, known, now_s)
+    _, late = known.starts.split_starting(pods, now_s)
+    slept = sleep.look(
+        service,
+        spec,
+        readings,
+        current,
+        look.waiting.get((service.metadata.namespace, service.metadata.name), 0.0),
+        known.idle_since_s,
+        now_s,
+    )
+    case = scaler.Case(
+        spec,
+        policy.Facts(readings, current, len(late), service.spec.objective is not None, demand),
+        tuple(_find_floors(spec, slept, now)),
+        _describe_aim(service, demand),
+        _find_trouble(current, late, known.starts),
+        slept.mark,
+        _find_down_window_s(service, known.starts),
+    )
+    scaling, windows = scaler.scale(case, known.windows, now_s)
+    after = dataclasses.replace(known, windows=windows, idle_since_s=slept.idle_since_s)
+    return _Found(scaling, after, readings, tuple(one for one in asked.values() if one not in answers))
+
+
+def _remember(
+    service: triton_service.TritonService,
+    before: Remembered | None,
+    pods: Sequence[fleet.Pod],
+    readings: signals.Readings,
+    current: int,
+    now_s: float,
+) -> Remembered:
+    """What is known with this look; it may be more than what is decided from it."""
+    known = before or _begin(service.metadata.uid, current, now_s)
+    windows = known.windows
+    if known.replicas != current:
+        windows = windows.note_change(current - known.replicas, now_s)
+    offered = readings.offered
+    load = offered.value if offered.kind in ("Ok", "Idle") else None
+    learnt = known.learnt
+    if objective := service.spec.objective:
+        learnt = learnt.note(readings, current, objective.latency, now_s)
+    return Remembered(
+        windows,
+        current,
+        known.history.note(load, now_s),
+        known.starts.note(pods, now_s),
+        learnt,
+        known.idle_since_s,
+    )
+
+
+def _begin(uid: str, current: int, now_s: float) -> Remembered:
+    """Nothing yet. Services look for their season in different passes, because looking takes a while."""
+    history = forecast.History(look_at=zlib.crc32(uid.encode()) % forecast.LOOK)
+    return Remembered(behavior.Memory(since_s=now_s), current, history)
+
+
+def _weigh(
+    service: triton_service.TritonService,
+    readings: signals.Readings,
+    carried: Mapping[str, float],
+    known: Remembered,
+    now_s: float,
+) -> autoscaling.Demand | None:
+    """Load against capacity; None where there is no objective, or nothing is known of either."""
+    offered = readings.offered.value
+    spec = service.spec.autoscaling
+    if service.spec.objective is None or spec is None or offered is None:
+        return None
+    found = capacity.find(service, readings, carried, known.learnt)
+    if found is None or found.per_server <= 0:
+        return None
+    horizon_s = known.starts.p90_s()
+    ahead = forecast.predict(known.history, horizon_s, now_s)
+    expected, margin = _foresee(spec, offered, ahead)
+    return autoscaling.Demand(
+        offered=_round(offered),
+        expected=_round(expected),
+        margin=_round(margin),
+        noise=None if ahead is None or ahead.deviation is None else _round(DEVIATIONS * ahead.deviation),
+        method=ahead.method if ahead else "LastValue",
+        horizon_seconds=math.ceil(horizon_s),
+        capacity=_round(found.per_server),
+        source=found.source,
+    )
+
+
+def _foresee(
+    spec: autoscaling.Autoscaling, offered: float, ahead: forecast.Forecast | None
+) -> tuple[float, float]:
+    """(expected load, what is provided for beyond it), in requests per second.
+
+    A load within its noise is expected at its level; one that has left it, where it is now.
+    """
+    expected = offered
+    if ahead is not None and ahead.method != "LastValue":
+        expected = max(offered, ahead.value)
+    if spec.headroom_percent is not None:
+        return expected, expected * spec.headroom_percent / (100 - spec.headroom_percent)
+    if ahead is None or ahead.deviation is None:
+        return expected, expected * UNPROVEN
+    deviation = DEVIATIONS * ahead.deviation
+    if ahead.method == "LastValue" and ahead.level is not None:
+        is_noise = abs(offered - ahead.level) <= NOISE * deviation
+        expected = ahead.level if is_noise else offered
+    z = statistics.NormalDist().inv_cdf(spec.confidence_percent / 100)
+    return expected, min(expected * MOST_MARGIN, z * deviation)
+
+
+def _find_down_window_s(service: triton_service.TritonService, starts: coldstart.ColdStarts) -> int:
+    """How long a server is kept that is not needed.
+
+    Its whole time is wasted; one that is missed has to start again, and wastes that time.
+    Who cannot know the future waits for about as long as that (ski rental: Karlin et al., "Competitive
+    Snoopy Caching", Algorithmica 3, 1988), twice for the requests that are late meanwhile.
+    """
+    spec = service.spec.autoscaling
+    if service.spec.objective is None or spec is None or spec.targets:
+        return behavior.DOWN_WINDOW_S
+    return min(behavior.DOWN_WINDOW_S, max(SHORTEST_WINDOW_S, math.ceil(2 * starts.p90_s())))
+
+
+def _round(value: float) -> float:
+    return min(1e12, round(value, 3))
+
+
+def _find_floors(
+    spec: autoscaling.Autoscaling, slept: sleep.Sleep, now: datetime.datetime
+) -> Iterator[scaler.Floor]:
+    yield scaler.Floor(spec.min_replicas, scaler.AT_MINIMUM, f"minReplicas is {spec.min_replicas}")
+    if held := schedules.find_floor(spec.schedules, now):
+        message = f"schedule {held.name} keeps at least {held.min_replicas}"
+        yield scaler.Floor(held.min_replicas, scaler.SCHEDULED, message)
+    if slept.floor:
+        yield scaler.Floor(slept.floor, slept.reason, slept.message)
+
+
+def _find_trouble(
+    current: int, late: Sequence[fleet.Pod], starts: coldstart.ColdStarts
+) -> tuple[str, str] | None:
+    """What stands in the way, where the number itself does not move."""
+    if current == 0:
+        return sleep.ASLEEP, sleep.describe_zero(starts.p90_s())
+    never = [pod for pod in late if pod.uid in starts.awaited]
+    if not never:
+        return None
+    cause = diagnosis.diagnose(never)
+    why = f": {cause[1]}" if cause else ""
+    return (
+        PODS_OVERDUE,
+        f"{len(never)} of {current} servers have not become ready within {starts.deadline_s():.0f} s{why}",
+    )
+
+
+def _describe_aim(service: triton_service.TritonService, demand: autoscaling.Demand | None) -> str:
+    """How many servers the objective needs, in words."""
+    objective, spec = service.spec.objective, service.spec.autoscaling
+    if objective is None or spec is None:
+        return ""
+    latency = objective.latency
+    within = f"{latency.percentile} within {latency.target_milliseconds} ms"
+    if demand is None:
+        return f"nobody asks, so {within} needs none"
+    ahead = f", {demand.expected:g} are expected within {demand.horizon_seconds} s ({demand.method})"
+    return (
+        f"{demand.offered:g} requests per second come{ahead} and {demand.margin:g} more provided for; "
+        f"a server carries {demand.capacity:g} with {within} ({demand.source})"
+    )
 
 
 def find_replicas(service: triton_service.TritonService, view: snapshot.Snapshot) -> int:

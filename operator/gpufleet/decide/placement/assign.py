@@ -14,16 +14,20 @@ from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking, growth, promises, surge
+from gpufleet.decide.placement import booking, brakes, growth, promises, surge
 from gpufleet.decide.training import outcome
 from gpufleet.state import assignment as assignments
 from gpufleet.state import fleet, names, snapshot
 
 
 def assign(
-    view: snapshot.Snapshot, scalings: Mapping[str, scaler.Scaling], now: datetime.datetime
+    view: snapshot.Snapshot,
+    scalings: Mapping[str, scaler.Scaling],
+    now: datetime.datetime,
+    limits: brakes.Limits = brakes.NONE,
 ) -> tuple[assignments.Assignment, ...]:
     """Every assignment that differs from the one the object has; `scalings` are by a service's UID."""
+    scalings = brakes.limit_shrinking(view.services, scalings, limits.disruption_gpus_per_hour, now)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
     services = [
@@ -32,7 +36,8 @@ def assign(
     books = booking.Books(view)
     lacking = books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
     services = list(surge.grant(services, books, pods, lacking))
-    scaled = growth.grant(services, books, scalings, lacking)
+    starting = brakes.Surge(services, pods, limits.surge_gpus)
+    scaled = growth.grant(services, books, scalings, lacking, starting)
     jobs = _assign_jobs(view, resolver, books, pods)
     return (
         *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),

@@ -55,6 +55,24 @@ class Books:
             missing -= here
         return pods - max(0, missing)
 
+    @property
+    def pool_names(self) -> Iterable[str]:
+        return self._pools.keys()
+
+    def count_nodes_to_come(self, pool: str) -> int:
+        """Nodes that the pool may have beyond those that are there."""
+        one = self._pools[pool]
+        return max(0, (one.spec.max_nodes or 0) - len(self._view.nodes_of(one)))
+
+    def find_usual_offer(self, assigned: accelerators.AssignedAccelerator) -> int:
+        """Units of the resource that most nodes of the pool offer; 0 where none says."""
+        offers = Counter(
+            units
+            for node in self._nodes_for(assigned)
+            if (units := node.allocatable.get(assigned.resource, 0))
+        )
+        return max(offers, key=lambda units: (offers[units], -units), default=0)
+
     def explain(self, assigned: accelerators.AssignedAccelerator, workers: int) -> str:
         """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""
         places = self._count_places(assigned)

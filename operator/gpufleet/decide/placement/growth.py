@@ -8,15 +8,22 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Iterator, Mapping
 
+from gpufleet.api import accelerator as accelerators
 from gpufleet.api import autoscaling, triton_service
-from gpufleet.decide.autoscaling import scaler
-from gpufleet.decide.placement import booking, promises
+from gpufleet.decide.autoscaling import memories, policy, record, scaler
+from gpufleet.decide.placement import booking, brakes, nodes, promises
 from gpufleet.state import assignment as assignments
 from gpufleet.state import decision
 
 Given = tuple[triton_service.TritonService, triton_service.ServiceAssignment]
 Scaled = tuple[triton_service.TritonService, triton_service.ServiceAssignment, "scaler.Scaling | None"]
-_WARNS = (scaler.NO_ROOM, scaler.AT_MAXIMUM, "NoEvidence")
+_WARNS = (
+    scaler.NO_ROOM,
+    scaler.AT_MAXIMUM,
+    scaler.INVENTORY_UNKNOWN,
+    policy.NO_EVIDENCE,
+    memories.PODS_OVERDUE,
+)
 
 
 def grant(
@@ -24,36 +31,48 @@ def grant(
     books: booking.Books,
     scalings: Mapping[str, scaler.Scaling],
     lacking: Mapping[promises.Owner, int],
+    starting: brakes.Surge,
 ) -> Iterator[Scaled]:
     """Each service with what it grows by; in Advisory the room is looked at and not taken."""
+    services = list(services)
+    coming = nodes.Coming(services, books, lacking)
     for service, given in services:
         scaling = scalings.get(service.metadata.uid)
         if scaling is None or scaling.replicas <= scaling.before:
             yield service, given, scaling
             continue
-        more = scaling.replicas - scaling.before
         if given.accelerator is not None:
             lacks = lacking.get(promises.owner_of(service), 0)
-            room = 0 if lacks > 0 else _find_room(scaling, books, given, more)
-            scaling = scaling.clamp(
-                scaler.NO_ROOM,
-                scaling.before + room,
-                f"{more} more servers need {given.accelerator.count} × {given.accelerator.resource} each, "
-                f"and the fleet has room for {room}: add nodes, or free some",
-            )
+            scaling = _clamp_to_room(scaling, given.accelerator, books, coming, lacks)
         if scaling.mode == "Active":
-            given = given.model_copy(update={"replicas": scaling.replicas})
+            more = starting.take(given.accelerator, scaling.replicas - scaling.before)
+            scaling = scaling.clamp(scaler.SURGE_LIMIT, scaling.before + more, starting.describe())
+            given = given.model_copy(update={"replicas": max(scaling.before, scaling.replicas)})
         yield service, given, scaling
 
 
-def _find_room(
-    scaling: scaler.Scaling, books: booking.Books, given: triton_service.ServiceAssignment, more: int
-) -> int:
-    if given.accelerator is None:
-        return more
-    if scaling.mode == "Active":
-        return books.book(given.accelerator, more)
-    return books.count_room(given.accelerator, more)
+def _clamp_to_room(
+    scaling: scaler.Scaling,
+    assigned: accelerators.AssignedAccelerator,
+    books: booking.Books,
+    coming: nodes.Coming,
+    lacks: int,
+) -> scaler.Scaling:
+    """What is free now, and then what nodes that are still to come will have."""
+    more = scaling.replicas - scaling.before
+    room = 0
+    if lacks <= 0:
+        room = (books.book if scaling.mode == "Active" else books.count_room)(assigned, more)
+    if room == more:
+        return scaling
+    later = coming.take(assigned, more - room)
+    needs = f"{more} more servers need {assigned.count} × {assigned.resource} each"
+    if later is None:
+        message = f"{needs}; no node of pool {assigned.pool} tells what it offers: one server at a time"
+        return scaling.clamp(scaler.INVENTORY_UNKNOWN, scaling.before + max(room, int(lacks <= 0)), message)
+    to_come = f" and nodes to come for {later}" if later else ""
+    message = f"{needs}, and the fleet has room for {room}{to_come}: add nodes, or free some"
+    return scaling.clamp(scaler.NO_ROOM, scaling.before + room + later, message)
 
 
 def find_change(
@@ -64,8 +83,8 @@ def find_change(
 ) -> assignments.Assignment | None:
     """What is to be written; None where nothing changes."""
     before = service.status.autoscaling
-    record = scaler.build_status(before, scaling, now) if scaling else _keep(service)
-    if given == service.status.assignment and record == before:
+    told = record.build_status(before, scaling, now) if scaling else _keep(service)
+    if given == service.status.assignment and told == before:
         return None
     metadata = service.metadata
     return assignments.Assignment(
@@ -74,8 +93,8 @@ def find_change(
         name=metadata.name,
         uid=metadata.uid,
         value=given.to_wire(),
-        autoscaling=record.to_wire() if record else None,
-        events=tuple(_tell(before, record)),
+        autoscaling=told.to_wire() if told else None,
+        events=tuple(_tell(before, told)),
     )
 
 

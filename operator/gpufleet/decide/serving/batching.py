@@ -14,6 +14,7 @@ from gpufleet.api import model_profile, triton_service, tuning
 from gpufleet.api.triton import instances, model
 from gpufleet.decide.resources import meta
 from gpufleet.decide.serving import memory
+from gpufleet.decide.triton import batching as batchers
 from gpufleet.decide.triton import profiles, trial, tuned
 from gpufleet.decide.triton import tuning as searches
 from gpufleet.state import children, fleet, names, view
@@ -41,6 +42,11 @@ def is_tuned(one: model.Model) -> bool:
     return one.batching is not None and one.batching.mode == "Tuned"
 
 
+def is_measurable(one: model.Model) -> bool:
+    """Whether its batches tell what a server carries: an ensemble has none, some backends batch in flight."""
+    return one.ensemble is None and one.backend_name not in batchers.BATCHES_IN_FLIGHT
+
+
 def read_tunings(service: triton_service.TritonService) -> Tunings:
     """What was decided last, for the models that are still tuned."""
     wanted = {one.name for one in service.spec.models if is_tuned(one)}
@@ -63,28 +69,28 @@ def plan(view: view.ServiceView, pods: Sequence[fleet.Pod], published: str, now:
     assignment = service.status.assignment
     assigned = assignment.accelerator if assignment else None
     hardware = profiles.describe_hardware(assigned)
-    steps = {
-        one.name: tuned.plan(
-            tuned.Facts(
-                service=service.metadata.name,
-                model=one,
-                objective=service.spec.objective,
-                hardware=hardware,
-                pods=_read_pods(view, pods, one.name, published),
-                most_copies=memory.limit_copies(service, assigned, one.name),
-                profile=live.get(one.name),
-                before=before.get(one.name),
-                answers=view.answers,
-            ),
-            now,
+    facts = {
+        one.name: tuned.Facts(
+            service=service.metadata.name,
+            model=one,
+            objective=service.spec.objective,
+            hardware=hardware,
+            pods=_read_pods(view, pods, one.name, published),
+            most_copies=memory.limit_copies(service, assigned, one.name),
+            profile=live.get(one.name),
+            before=before.get(one.name),
+            answers=view.answers,
         )
         for one in service.spec.models
-        if is_tuned(one)
     }
+    steps = {one.name: tuned.plan(facts[one.name], now) for one in service.spec.models if is_tuned(one)}
+    watched = (one for one in service.spec.models if not is_tuned(one) and is_measurable(one))
+    records = [tuned.record(facts[one.name], now) for one in watched]
+    found = [*(step.profile for step in steps.values()), *records]
     return Plan(
         tunings={name: step.status for name, step in steps.items()},
         keep=keep,
-        profiles=tuple(_build_profile(service, step.profile) for step in steps.values() if step.profile),
+        profiles=tuple(_build_profile(service, one) for one in found if one),
         questions=tuple(step.question for step in steps.values() if step.question),
         due_s=min((step.due_s for step in steps.values() if step.due_s), default=None),
     )

@@ -25,7 +25,13 @@ def build_wanted(
     """
     if faults := find_faults(service):
         raise config.ConfigError(faults)
-    wanted = [_build_entry(one, (tunings or {}).get(one.name)) for one in graph.order(service.spec.models)]
+    has_objective = service.spec.objective is not None
+    wanted = [
+        _build_entry(
+            one, (tunings or {}).get(one.name), is_measured=has_objective and batching.is_measurable(one)
+        )
+        for one in graph.order(service.spec.models)
+    ]
     return {"revision": meta.short_hash(wanted), "models": wanted}
 
 
@@ -48,12 +54,15 @@ def find_faults(service: triton_service.TritonService) -> list[str]:
     return faults
 
 
-def _build_entry(one: model.Model, chosen: tuning.TuningStatus | None) -> dict[str, Any]:
+def _build_entry(
+    one: model.Model, chosen: tuning.TuningStatus | None, *, is_measured: bool
+) -> dict[str, Any]:
     if batching.is_tuned(one):
         return _build_tuned(one, chosen or tuning.TuningStatus(setting=tuned.start(one)))
+    entry: dict[str, Any] = {"name": one.name} | ({"measured": True} if is_measured else {})
     if is_as_in_repository(one):
-        return {"name": one.name}
-    entry: dict[str, Any] = {"name": one.name, "config": config.to_json(config.build(one))}
+        return entry
+    entry["config"] = config.to_json(config.build(one))
     if one.ensemble is not None:
         entry["after"] = sorted({step.model_name for step in one.ensemble.steps})
     return entry

@@ -58,6 +58,12 @@ def plan(facts: Facts, now: datetime.datetime) -> Step:
     return _choose(facts, before, profile, now)
 
 
+def record(facts: Facts, now: datetime.datetime) -> model_profile.ModelProfileSpec | None:
+    """The profile of a model that is not tuned, as its pods show it; None while they show too little."""
+    before = _begin(facts)
+    return _find_profile(facts, before, _read_points(facts, before), now)
+
+
 def start(one: model.Model) -> tuning.BatchSetting:
     """What the author's own fields say."""
     count = one.instance_groups[0].count if one.instance_groups else 1

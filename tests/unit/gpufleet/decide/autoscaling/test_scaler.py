@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpufleet.api import autoscaling
-from gpufleet.decide.autoscaling import behavior, scaler
+from gpufleet.decide.autoscaling import behavior, policy, record, scaler, signals, sleep
 from gpufleet.state import samples
 from tests.unit.gpufleet.decide.autoscaling.builders import make_look, make_pods, make_spec, waiting
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 INTERVAL_S = 15.0
+DAY = scaler.Floor(4, scaler.SCHEDULED, "schedule day keeps at least 4")
+LATE = ("PodsOverdue", "1 of 2 servers have not become ready within 120 s")
 
 
 class Service:
@@ -26,16 +28,21 @@ class Service:
         self.replicas = replicas
         self.now_s = 0.0
         self.memory = behavior.Memory(since_s=0.0)
+        self.least = scaler.Floor(self.spec.min_replicas, scaler.AT_MINIMUM, "minReplicas")
+        self.floors: tuple[scaler.Floor, ...] = ()
+        self.trouble: tuple[str, str] | None = None
         self.status: autoscaling.AutoscalingStatus | None = None
 
     def step(self, look: samples.Look | None = None, **fields: float) -> int:
         self.now_s += INTERVAL_S
         pods = make_pods(self.replicas)
         seen = look or make_look(pods, **fields)
-        scaling, self.memory = scaler.scale(self.spec, pods, self.replicas, seen, self.memory, self.now_s)
+        facts = policy.Facts(signals.read(pods, seen), self.replicas)
+        case = scaler.Case(self.spec, facts, (self.least, *self.floors), trouble=self.trouble)
+        scaling, self.memory = scaler.scale(case, self.memory, self.now_s)
         assert self.spec.min_replicas <= scaling.replicas <= self.spec.max_replicas
         now = NOW + datetime.timedelta(seconds=self.now_s)
-        self.status = scaler.build_status(self.status, scaling, now)
+        self.status = record.build_status(self.status, scaling, now)
         if scaling.mode == "Active" and scaling.replicas != self.replicas:
             self.memory = self.memory.note_change(scaling.replicas - self.replicas, self.now_s)
             self.replicas = scaling.replicas
@@ -131,3 +138,61 @@ def test_constant_load_with_noise_changes_the_number_once_at_most(seed: int) -> 
 def test_switching_the_mode_at_forty_changes_none(mode: autoscaling.Mode) -> None:
     service = Service(40, maxReplicas=100, mode=mode)
     assert service.step(outage()) == 40
+
+
+def test_a_schedule_raises_and_holds() -> None:
+    service = Service(2, behavior={"scaleDown": {"stabilizationWindowSeconds": 0}})
+    service.floors = (DAY,)
+    assert service.step() == 4
+    assert service.status is not None
+    assert service.status.decisions[0].message == "from 2 to 4 servers: schedule day keeps at least 4"
+    service.floors = ()
+    assert service.step() == 1
+
+
+def test_a_schedule_does_not_exceed_the_maximum() -> None:
+    service = Service(2, maxReplicas=3)
+    service.floors = (DAY,)
+    assert service.step() == 3
+
+
+def test_servers_that_are_late_are_told_while_the_number_stands() -> None:
+    service = Service(2)
+    service.trouble = LATE
+    service.step(**waiting(50))
+    assert service.reasons() == [LATE[0]]
+    service.trouble = None
+    service.step(**waiting(50))
+    assert service.reasons() == [scaler.STEADY, LATE[0]]
+
+
+class Sleepy(Service):
+    """May have no server; `floor` is what sleeping allows."""
+
+    def __init__(self, replicas: int) -> None:
+        super().__init__(replicas, minReplicas=0)
+
+    def rest(self, floor: int, reason: str = sleep.NOT_IDLE_YET) -> int:
+        self.floors = (scaler.Floor(floor, reason, "because"),)
+        self.trouble = (sleep.ASLEEP, sleep.describe_zero(30.0)) if self.replicas == 0 else None
+        return self.step()
+
+
+def test_the_last_server_goes_after_its_own_window_and_is_brought_back() -> None:
+    service = Sleepy(3)
+    found = [service.rest(1) for _ in range(25)]
+    assert (found[0], found[-1]) == (3, 1)
+    assert service.rest(0) == 0
+    assert service.rest(0) == 0
+    assert service.reasons()[:2] == [sleep.ASLEEP, scaler.SCALED_DOWN]
+    assert service.status is not None
+    assert "callers are refused" in service.status.decisions[0].message
+    assert service.rest(1, sleep.WOKEN) == 1
+    assert service.status.decisions[0].message == "from 0 to 1 servers: because"
+
+
+def test_an_outage_does_not_put_to_sleep() -> None:
+    service = Sleepy(1)
+    service.floors = (scaler.Floor(1, sleep.NOT_IDLE_YET, "it is not known that nobody asks"),)
+    for _ in range(100):
+        assert service.step(outage()) == 1

@@ -1,0 +1,185 @@
+"""Passes over services with what Prometheus and the API server show of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+import pytest
+
+from gpufleet.api import triton_service
+from gpufleet.decide.autoscaling import coldstart, forecast, memories, policy, scaler, sleep
+from gpufleet.state import fleet, samples, snapshot
+from tests.builders import NOW, make_service, make_service_pod, make_snapshot
+from tests.unit.gpufleet.decide.autoscaling.builders import make_look, make_spec
+from tests.unit.gpufleet.decide.autoscaling.test_capacity import profile
+
+OBJECTIVE = {"latency": {"percentile": "P99", "targetMilliseconds": 50}}
+MODEL = {"name": "m", "backend": "python", "maxBatchSize": 8, "batching": {}}
+CARRIES = 20.0
+
+
+def make(name: str = "vision", replicas: int = 2, status: Any = None, **scaling: Any):
+    """Scaled by its objective, up to 40 servers."""
+    given = {"assignment": {"replicas": replicas}, **(status or {})}
+    scaling = {"maxReplicas": 40, "headroomPercent": 0, **scaling}
+    return make_service(
+        name, status=given, models=[MODEL], objective=OBJECTIVE, accelerator=None, autoscaling=scaling
+    )
+
+
+class Fleet:
+    """One service and its servers, looked at every 15 s."""
+
+    def __init__(
+        self,
+        service: triton_service.TritonService,
+        ready: int = 2,
+        starting: int = 0,
+        start_s: float = 40.0,
+    ) -> None:
+        self.service = service
+        self.start_s = start_s
+        self.now = NOW
+        self.memories: memories.Memories = {}
+        self.pods = [self.make_pod(number, ready=number < ready) for number in range(ready + starting)]
+        self.profiles = {service.metadata.uid: {"m": profile()}}
+        self.number = 0
+
+    def make_pod(self, number: int, *, ready: bool) -> fleet.Pod:
+        created_s = NOW.timestamp() - self.start_s
+        times = {"created_s": created_s, "ready_s": created_s + self.start_s if ready else None}
+        return make_service_pod(f"p{number}", self.service.metadata.name, ready=ready, **times)
+
+    def view(self) -> snapshot.Snapshot:
+        found = make_snapshot(pods=self.pods, services=[self.service])
+        return dataclasses.replace(found, profiles=self.profiles)
+
+    def look(
+        self, look: samples.Look | None = None, *, answered: bool = True, **fields: Any
+    ) -> memories.Pass:
+        self.number += 1
+        self.now += datetime.timedelta(seconds=15)
+        ready = tuple(pod for pod in self.pods if pod.ready)
+        seen = look or make_look(ready, number=self.number, **fields)
+        questions = memories.scale_all(self.view(), seen, self.memories, self.now).questions
+        answers = dict.fromkeys(questions, CARRIES) if answered else {}
+        found = memories.scale_all(self.view(), seen, self.memories, self.now, answers)
+        self.memories = found.memories
+        return found
+
+    def scale(self, look: samples.Look | None = None, **fields: Any) -> scaler.Scaling:
+        return self.look(look, **fields).scalings[self.service.metadata.uid]
+
+
+def outage() -> samples.Look:
+    return samples.Look(9, 0.0, error="Prometheus answered 503")
+
+
+def test_the_objective_is_weighed_and_told() -> None:
+    found = Fleet(make()).scale(served=35.0)
+    assert (found.replicas, found.leading) == (4, policy.OBJECTIVE)
+    assert found.demand is not None
+    assert (found.demand.offered, found.demand.capacity, found.demand.source) == (70.0, CARRIES, "Profile")
+    assert found.aim == (
+        "70 requests per second come, 70 are expected within 40 s (LastValue) and 0 more provided for; "
+        "a server carries 20 with P99 within 50 ms (Profile)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "ahead", "expected", "margin"),
+    [
+        pytest.param({"headroomPercent": 20}, None, 80.0, 20.0, id="a share that is kept free"),
+        pytest.param({}, None, 80.0, 8.0, id="no forecast yet"),
+        pytest.param({}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 16.49, id="noise about its level"),
+        pytest.param({}, ("LastValue", 80.0, 20.0, 8.0), 80.0, 16.49, id="it has left its level"),
+        pytest.param({}, ("LastValue", 80.0, 20.0, 90.0), 20.0, 10.0, id="not more than half"),
+        pytest.param({"confidencePercent": 50}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 0.0, id="a bet"),
+        pytest.param({}, ("Trend", 100.0, 70.0, 4.0), 100.0, 8.25, id="a trend"),
+        pytest.param({}, ("Seasonal", 60.0, 70.0, 4.0), 80.0, 8.25, id="a fall is not foreseen"),
+    ],
+)
+def test_what_is_provided_for(
+    spec: dict[str, Any], ahead: tuple[Any, ...] | None, expected: float, margin: float
+) -> None:
+    """80 requests per second come."""
+    found = None
+    if ahead:
+        method, value, level, deviation = ahead
+        found = forecast.Forecast(value, method, level=level, deviation=deviation)
+    given = make_spec(**spec)
+    assert memories._foresee(given, 80.0, found) == pytest.approx((expected, margin), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("spec", "start_s", "window_s"),
+    [
+        pytest.param({}, 20.0, 60, id="a quick start"),
+        pytest.param({}, 100.0, 200, id="twice the start"),
+        pytest.param({}, 400.0, 300, id="at most an HPA's"),
+        pytest.param({"targets": [{"signal": "QueueWait", "value": 5}]}, 20.0, 300, id="targets: an HPA's"),
+    ],
+)
+def test_window_of_shrinking(spec: dict[str, Any], start_s: float, window_s: int) -> None:
+    starts = coldstart.ColdStarts((start_s,))
+    assert memories._find_down_window_s(make(**spec), starts) == window_s
+
+
+def test_what_a_server_carries_is_asked_once_and_awaited() -> None:
+    fleet_ = Fleet(make())
+    found = fleet_.look(served=35.0, answered=False)
+    assert [question.setting.max_batch for question in found.questions] == [8]
+    scaling = found.scalings[fleet_.service.metadata.uid]
+    assert [one.reason for one in scaling.clamps] == [policy.CAPACITY_UNKNOWN]
+    assert scaling.replicas == 2
+    assert fleet_.look(served=35.0).questions == ()
+
+
+def test_a_load_that_grows_is_met_before_it_is_there() -> None:
+    """An hour at one more request per second every 15 s; a server takes three minutes to start."""
+    fleet_ = Fleet(make(maxReplicas=1000), start_s=170.0)
+    for step in range(240):
+        found = fleet_.scale(served=(100 + step) / 2)
+    assert found.demand is not None
+    assert found.demand.horizon_seconds == 170
+    assert (found.demand.method, found.demand.expected > found.demand.offered) == ("Trend", True)
+
+
+def test_servers_that_are_late_are_told_with_their_cause() -> None:
+    fleet_ = Fleet(make(replicas=3), ready=2, starting=1)
+    fleet_.pods[2] = dataclasses.replace(
+        fleet_.pods[2], unschedulable_message="0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    )
+    found = [fleet_.scale(served=25.0) for _ in range(60)]
+    assert found[0].trouble is None
+    assert found[-1].trouble is not None
+    reason, message = found[-1].trouble
+    assert reason == memories.PODS_OVERDUE
+    assert message.startswith("1 of 3 servers have not become ready within")
+    assert "Insufficient nvidia.com/gpu" in message
+
+
+def test_asleep_and_woken() -> None:
+    asleep = {"autoscaling": {"mode": "Active", "replicas": 0}}
+    fleet_ = Fleet(make(replicas=0, minReplicas=0, status=asleep), ready=0)
+    found = fleet_.scale(outage())
+    assert (found.replicas, found.trouble and found.trouble[0]) == (0, sleep.ASLEEP)
+    key = (fleet_.service.metadata.namespace, fleet_.service.metadata.name)
+    found = fleet_.scale(samples.Look(2, 0.0, waiting={key: 3.0}))
+    assert found.replicas == 1
+    assert [one.message for one in found.clamps] == ["3 requests wait at the gateway"]
+
+
+@pytest.mark.parametrize("mode", ["Active", "Advisory"])
+def test_forty_servers_stay_forty(mode: str) -> None:
+    """The mode was switched, the operator has restarted, and Prometheus is away."""
+    fleet_ = Fleet(make(replicas=40, mode=mode, maxReplicas=100), ready=40)
+    for _ in range(100):
+        assert fleet_.scale(outage()).replicas == 40
+
+
+def test_an_operator_that_starts_while_prometheus_was_not_asked_decides_nothing() -> None:
+    fleet_ = Fleet(make())
+    assert memories.scale_all(fleet_.view(), samples.NOT_ASKED, {}, NOW).scalings == {}
