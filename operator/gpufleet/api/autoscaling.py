@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import zoneinfo
 from typing import Annotated, Literal
 
-import cronsim
 import pydantic
 
-from gpufleet.api import meta, rules
+from gpufleet.api import meta, rules, schedule
 
 PolicyType = Literal["Pods", "Percent"]
 SelectPolicy = Literal["Max", "Min", "Disabled"]
@@ -92,55 +90,6 @@ class Target(meta.Schema):
     value: Annotated[int, pydantic.Field(ge=1, le=10**9, description="In the signal's unit.")]
 
 
-class Schedule(meta.Schema):
-    """A floor for a time that comes again: servers are there before the load is."""
-
-    name: Annotated[
-        str,
-        pydantic.Field(
-            max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Name in decisions."
-        ),
-    ]
-    start: Annotated[
-        str,
-        pydantic.Field(
-            min_length=9,
-            max_length=100,
-            pattern=r"^\S+( \S+){4}$",
-            description="When it begins, as in crontab: minute, hour, day of month, month, day of week.",
-        ),
-    ]
-    time_zone: Annotated[
-        str,
-        pydantic.Field(max_length=64, description="Time zone of start, such as Europe/Berlin."),
-    ] = "Etc/UTC"
-    duration_seconds: Annotated[int, pydantic.Field(ge=60, le=604_800, description="How long it lasts.")]
-    min_replicas: Annotated[
-        int,
-        pydantic.Field(ge=1, le=1000, description="Fewest servers meanwhile; maxReplicas stays the most."),
-    ]
-
-    @pydantic.field_validator("start")
-    @classmethod
-    def _must_be_cron(cls, text: str) -> str:
-        try:
-            cronsim.CronSim(text, datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC))
-        except cronsim.CronSimError as error:
-            raise ValueError(
-                f"{text!r} is no cron expression: {error}; write such as '0 8 * * 1-5'"
-            ) from error
-        return text
-
-    @pydantic.field_validator("time_zone")
-    @classmethod
-    def _must_be_known(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
-            raise ValueError(f"{name!r} is no time zone: write such as Europe/Berlin") from error
-        return name
-
-
 class Autoscaling(meta.Schema):
     """How many servers there are, by load."""
 
@@ -196,7 +145,7 @@ class Autoscaling(meta.Schema):
         ),
     ] = 300
     schedules: Annotated[
-        list[Schedule],
+        list[schedule.Schedule],
         pydantic.Field(
             max_length=16,
             description="Floors for times that are known; the highest that holds counts.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -61,12 +62,13 @@ class Hierarchies:
                     parent.rmdir()
 
     def _folders(self, group: str) -> Iterator[pathlib.Path]:
-        """`group` and all below it in every tree, the deepest first."""
+        """`group` and all below it in every tree, children before their parents.
+
+        Containers that end take their groups away meanwhile, which os.walk passes over.
+        """
         for root in self.roots:
-            below = [path for path in (root / group).rglob("*") if path.is_dir()]
-            yield from sorted(below, key=lambda path: len(path.parts), reverse=True)
-            if (root / group).is_dir():
-                yield root / group
+            for folder, _, _ in os.walk(root / group, topdown=False):
+                yield pathlib.Path(folder)
 
 
 def read_hierarchies(mount: pathlib.Path = MOUNT) -> Hierarchies:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-import statistics
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,17 +23,10 @@ from gpufleet.decide.autoscaling import (
     signals,
     sleep,
 )
+from gpufleet.decide.autoscaling import demand as weighing
 from gpufleet.state import fleet, names, samples, snapshot
 
 PODS_OVERDUE = "PodsOverdue"
-UNPROVEN = 0.1
-"""Share of the load that is provided for beyond it while no forecast could be judged."""
-DEVIATIONS = math.sqrt(math.pi / 2)
-"""Standard deviations in a mean absolute one, of what is normally distributed."""
-NOISE = 2.0
-"""Standard deviations within which a load has not left its level."""
-MOST_MARGIN = 0.5
-"""A load that leaps makes forecasts wrong by more than any margin would carry."""
 SHORTEST_WINDOW_S = 60
 
 
@@ -119,7 +111,9 @@ def _scale(
     known = _remember(service, before, pods, readings, current, now_s)
     asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
     carried = {name: answers[question] for name, question in asked.items() if question in answers}
-    demand = _weigh(service, readings, carried, known, now_s)
+    demand = weighing.weigh(
+        service, readings, carried, known.learnt, known.history, known.starts.p90_s(), now_s
+    )
     _, late = known.starts.split_starting(pods, now_s)
     slept = sleep.look(
         service,
@@ -134,7 +128,7 @@ def _scale(
         spec,
         policy.Facts(readings, current, len(late), service.spec.objective is not None, demand),
         tuple(_find_floors(spec, slept, now)),
-        _describe_aim(service, demand),
+        weighing.describe(service, demand),
         _find_trouble(current, late, known.starts),
         slept.mark,
         _find_down_window_s(service, known.starts),
@@ -178,58 +172,6 @@ def _begin(uid: str, current: int, now_s: float) -> Remembered:
     return Remembered(behavior.Memory(since_s=now_s), current, history)
 
 
-def _weigh(
-    service: triton_service.TritonService,
-    readings: signals.Readings,
-    carried: Mapping[str, float],
-    known: Remembered,
-    now_s: float,
-) -> autoscaling.Demand | None:
-    """Load against capacity; None where there is no objective, or nothing is known of either."""
-    offered = readings.offered.value
-    spec = service.spec.autoscaling
-    if service.spec.objective is None or spec is None or offered is None:
-        return None
-    found = capacity.find(service, readings, carried, known.learnt)
-    if found is None or found.per_server <= 0:
-        return None
-    horizon_s = known.starts.p90_s()
-    ahead = forecast.predict(known.history, horizon_s, now_s)
-    expected, margin = _foresee(spec, offered, ahead)
-    return autoscaling.Demand(
-        offered=_round(offered),
-        expected=_round(expected),
-        margin=_round(margin),
-        noise=None if ahead is None or ahead.deviation is None else _round(DEVIATIONS * ahead.deviation),
-        method=ahead.method if ahead else "LastValue",
-        horizon_seconds=math.ceil(horizon_s),
-        capacity=_round(found.per_server),
-        source=found.source,
-    )
-
-
-def _foresee(
-    spec: autoscaling.Autoscaling, offered: float, ahead: forecast.Forecast | None
-) -> tuple[float, float]:
-    """(expected load, what is provided for beyond it), in requests per second.
-
-    A load within its noise is expected at its level; one that has left it, where it is now.
-    """
-    expected = offered
-    if ahead is not None and ahead.method != "LastValue":
-        expected = max(offered, ahead.value)
-    if spec.headroom_percent is not None:
-        return expected, expected * spec.headroom_percent / (100 - spec.headroom_percent)
-    if ahead is None or ahead.deviation is None:
-        return expected, expected * UNPROVEN
-    deviation = DEVIATIONS * ahead.deviation
-    if ahead.method == "LastValue" and ahead.level is not None:
-        is_noise = abs(offered - ahead.level) <= NOISE * deviation
-        expected = ahead.level if is_noise else offered
-    z = statistics.NormalDist().inv_cdf(spec.confidence_percent / 100)
-    return expected, min(expected * MOST_MARGIN, z * deviation)
-
-
 def _find_down_window_s(service: triton_service.TritonService, starts: coldstart.ColdStarts) -> int:
     """How long a server is kept that is not needed.
 
@@ -241,10 +183,6 @@ def _find_down_window_s(service: triton_service.TritonService, starts: coldstart
     if service.spec.objective is None or spec is None or spec.targets:
         return behavior.DOWN_WINDOW_S
     return min(behavior.DOWN_WINDOW_S, max(SHORTEST_WINDOW_S, math.ceil(2 * starts.p90_s())))
-
-
-def _round(value: float) -> float:
-    return min(1e12, round(value, 3))
 
 
 def _find_floors(
@@ -272,22 +210,6 @@ def _find_trouble(
     return (
         PODS_OVERDUE,
         f"{len(never)} of {current} servers have not become ready within {starts.deadline_s():.0f} s{why}",
-    )
-
-
-def _describe_aim(service: triton_service.TritonService, demand: autoscaling.Demand | None) -> str:
-    """How many servers the objective needs, in words."""
-    objective, spec = service.spec.objective, service.spec.autoscaling
-    if objective is None or spec is None:
-        return ""
-    latency = objective.latency
-    within = f"{latency.percentile} within {latency.target_milliseconds} ms"
-    if demand is None:
-        return f"nobody asks, so {within} needs none"
-    ahead = f", {demand.expected:g} are expected within {demand.horizon_seconds} s ({demand.method})"
-    return (
-        f"{demand.offered:g} requests per second come{ahead} and {demand.margin:g} more provided for; "
-        f"a server carries {demand.capacity:g} with {within} ({demand.source})"
     )
 
 

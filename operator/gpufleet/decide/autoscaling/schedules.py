@@ -9,18 +9,16 @@ from collections.abc import Iterable
 
 import cronsim
 
-from gpufleet.api import autoscaling
+from gpufleet.api import schedule
 
 
-def find_floor(
-    schedules: Iterable[autoscaling.Schedule], now: datetime.datetime
-) -> autoscaling.Schedule | None:
+def find_floor(schedules: Iterable[schedule.Schedule], now: datetime.datetime) -> schedule.Schedule | None:
     """Of the schedules that hold now the one with the highest floor; None where none holds."""
     holding = [one for one in schedules if _holds(one, now)]
     return max(holding, key=lambda one: (one.min_replicas, one.name), default=None)
 
 
-def _holds(one: autoscaling.Schedule, now: datetime.datetime) -> bool:
+def _holds(one: schedule.Schedule, now: datetime.datetime) -> bool:
     began = _find_start(one.start, one.time_zone, now.replace(second=0, microsecond=0))
     return began is not None and (now - began).total_seconds() < one.duration_seconds
 

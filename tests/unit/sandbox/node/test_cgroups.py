@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
+import threading
 
 import pytest
 
@@ -152,3 +154,25 @@ def test_remove_of_a_group_in_use_fails(tmp_path: pathlib.Path) -> None:
     (tmp_path / "cpu" / GROUP / "a-file-stands-for-processes").touch()
     with pytest.raises(OSError):
         trees.remove(GROUP)
+
+
+def test_groups_may_go_while_they_are_looked_at(tmp_path: pathlib.Path) -> None:
+    trees = make_v1(tmp_path, "cpu")
+    trees.create(GROUP)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            for number in range(20):
+                (tmp_path / "cpu" / GROUP / f"pod{number}" / "container").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / "cpu" / GROUP / f"pod{number}")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(200):
+            assert trees.find_pids(GROUP) == set()
+    finally:
+        is_over.set()
+        thread.join()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gpufleet.api import triton_service
-from gpufleet.decide.autoscaling import coldstart, forecast, memories, policy, scaler, sleep
+from gpufleet.decide.autoscaling import coldstart, memories, policy, scaler, sleep
 from gpufleet.state import fleet, samples, snapshot
 from tests.builders import NOW, make_service, make_service_pod, make_snapshot
-from tests.unit.gpufleet.decide.autoscaling.builders import make_look, make_spec
+from tests.unit.gpufleet.decide.autoscaling.builders import make_look
 from tests.unit.gpufleet.decide.autoscaling.test_capacity import profile
 
 OBJECTIVE = {"latency": {"percentile": "P99", "targetMilliseconds": 50}}
@@ -86,31 +86,6 @@ def test_the_objective_is_weighed_and_told() -> None:
         "70 requests per second come, 70 are expected within 40 s (LastValue) and 0 more provided for; "
         "a server carries 20 with P99 within 50 ms (Profile)"
     )
-
-
-@pytest.mark.parametrize(
-    ("spec", "ahead", "expected", "margin"),
-    [
-        pytest.param({"headroomPercent": 20}, None, 80.0, 20.0, id="a share that is kept free"),
-        pytest.param({}, None, 80.0, 8.0, id="no forecast yet"),
-        pytest.param({}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 16.49, id="noise about its level"),
-        pytest.param({}, ("LastValue", 80.0, 20.0, 8.0), 80.0, 16.49, id="it has left its level"),
-        pytest.param({}, ("LastValue", 80.0, 20.0, 90.0), 20.0, 10.0, id="not more than half"),
-        pytest.param({"confidencePercent": 50}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 0.0, id="a bet"),
-        pytest.param({}, ("Trend", 100.0, 70.0, 4.0), 100.0, 8.25, id="a trend"),
-        pytest.param({}, ("Seasonal", 60.0, 70.0, 4.0), 80.0, 8.25, id="a fall is not foreseen"),
-    ],
-)
-def test_what_is_provided_for(
-    spec: dict[str, Any], ahead: tuple[Any, ...] | None, expected: float, margin: float
-) -> None:
-    """80 requests per second come."""
-    found = None
-    if ahead:
-        method, value, level, deviation = ahead
-        found = forecast.Forecast(value, method, level=level, deviation=deviation)
-    given = make_spec(**spec)
-    assert memories._foresee(given, 80.0, found) == pytest.approx((expected, margin), abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from typing import Any
 import pydantic
 import pytest
 
-from gpufleet.api import autoscaling
+from gpufleet.api import schedule
 from gpufleet.decide.autoscaling import schedules
 
 
 def make(name: str = "day", start: str = "0 8 * * 1-5", hours: float = 10, servers: int = 4, **fields: Any):
     wire = {"name": name, "start": start, "durationSeconds": round(hours * 3600), "minReplicas": servers}
-    return autoscaling.Schedule.model_validate({**wire, **fields})
+    return schedule.Schedule.model_validate({**wire, **fields})
 
 
 def at(text: str) -> datetime.datetime:
@@ -48,7 +48,7 @@ BERLIN = {"timeZone": "Europe/Berlin"}
         pytest.param([], at("2030-01-07T12:30:00"), None, id="none"),
     ],
 )
-def test_floor(given: list[autoscaling.Schedule], now: datetime.datetime, name: str | None) -> None:
+def test_floor(given: list[schedule.Schedule], now: datetime.datetime, name: str | None) -> None:
     found = schedules.find_floor(given, now)
     assert (found.name if found else None) == name
 
