@@ -21,6 +21,7 @@ Name = Literal[
     "items",
     "executions",
     "by_model",
+    "arriving",
     "latency_s",
     "kv_cache",
     "ttft_s",
@@ -83,6 +84,7 @@ def _build_triton(window: str) -> dict[Name, Query]:
         "items": Query(_rate("nv_inference_count", window)),
         "executions": Query(_rate("nv_inference_exec_count", window)),
         "by_model": Query(_by_model(window), "model"),
+        "arriving": Query(_arriving(window)),
         "latency_s": Query(_latency(window)),
     }
 
@@ -159,6 +161,12 @@ def _latency(window: str) -> str:
     summary = 'max by (namespace, pod) (nv_inference_request_summary_us{quantile="0.99"} > 0) / 1e6'
     first = _quantile("nv_inference_first_response_histogram_ms_bucket", window)
     return f"{summary} or {first} / 1e3"
+
+
+def _arriving(window: str) -> str:
+    """Requests per second between the last two scrapes: a burst shows before it fills the window."""
+    each = " or ".join(f"max by ({_SERIES}) (irate({name}[{window}]))" for name in (_SUCCESS, _FAILURE))
+    return f"sum by (namespace, pod) ({each})"
 
 
 def _by_model(window: str) -> str:

@@ -25,6 +25,8 @@ class PodSample:
     """Executions of a model per second."""
     by_model: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Requests per second that came, by model; one to an ensemble counts for its composing models too."""
+    arriving: float | None = None
+    """Requests that came per second between the last two scrapes."""
     latency_s: float | None = None
     kv_cache: float | None = None
     """Share of the KV cache in use."""

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import statistics
 from collections.abc import Mapping
 
 from gpufleet.api import autoscaling, triton_service
-from gpufleet.decide.autoscaling import capacity, forecast, signals
+from gpufleet.decide.autoscaling import capacity, forecast, rehearsal, signals
 
-UNPROVEN = 0.1
-"""Share of the load that is provided for beyond it while no forecast could be judged."""
-DEVIATIONS = math.sqrt(math.pi / 2)
-"""Standard deviations in a mean absolute one, of what is normally distributed."""
-NOISE = 2.0
-"""Standard deviations within which a load has not left its level."""
-MOST_MARGIN = 0.5
-"""A load that leaps makes forecasts wrong by more than any margin would carry."""
+BURST = 1.5
+"""So many times the load of the window, and half a server's load more, is a burst."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a service from before; a server takes `start_s` to start."""
+
+    history: forecast.History
+    rehearsed: rehearsal.Choice
+    learnt: capacity.Learnt
+    start_s: float
 
 
 def weigh(
     service: triton_service.TritonService,
     readings: signals.Readings,
     carried: Mapping[str, float],
-    learnt: capacity.Learnt,
-    history: forecast.History,
-    horizon_s: float,
+    past: Past,
     now_s: float,
 ) -> autoscaling.Demand | None:
     """Load against capacity; None where there is no objective, or nothing is known of either."""
@@ -33,43 +35,39 @@ def weigh(
     spec = service.spec.autoscaling
     if service.spec.objective is None or spec is None or offered is None:
         return None
-    found = capacity.find(service, readings, carried, learnt)
+    found = capacity.find(service, readings, carried, past.learnt)
     if found is None or found.per_server <= 0:
         return None
-    ahead = forecast.predict(history, horizon_s, now_s)
-    expected, margin = foresee(spec, offered, ahead)
+    ahead = forecast.predict(past.history, past.start_s, now_s)
+    expected, margin = foresee(spec, offered, ahead, past.rehearsed)
+    if (arriving := readings.arriving or 0.0) > max(BURST * offered, offered + found.per_server / 2):
+        expected = max(expected, arriving)
     return autoscaling.Demand(
         offered=_round(offered),
         expected=_round(expected),
         margin=_round(margin),
-        noise=None if ahead is None or ahead.deviation is None else _round(DEVIATIONS * ahead.deviation),
+        noise=None if ahead is None or ahead.deviation is None else _round(ahead.deviation),
         method=ahead.method if ahead else "LastValue",
-        horizon_seconds=math.ceil(horizon_s),
+        horizon_seconds=math.ceil(past.start_s),
         capacity=_round(found.per_server),
         source=found.source,
     )
 
 
 def foresee(
-    spec: autoscaling.Autoscaling, offered: float, ahead: forecast.Forecast | None
+    spec: autoscaling.Autoscaling,
+    offered: float,
+    ahead: forecast.Forecast | None,
+    rehearsed: rehearsal.Choice = rehearsal.DEFAULT,
 ) -> tuple[float, float]:
-    """(expected load, what is provided for beyond it), in requests per second.
-
-    A load within its noise is expected at its level; one that has left it, where it is now.
-    """
+    """(expected load, what is provided for beyond it), in requests per second."""
     expected = offered
     if ahead is not None and ahead.method != "LastValue":
         expected = max(offered, ahead.value)
     if spec.headroom_percent is not None:
         return expected, expected * spec.headroom_percent / (100 - spec.headroom_percent)
-    if ahead is None or ahead.deviation is None:
-        return expected, expected * UNPROVEN
-    deviation = DEVIATIONS * ahead.deviation
-    if ahead.method == "LastValue" and ahead.level is not None:
-        is_noise = abs(offered - ahead.level) <= NOISE * deviation
-        expected = ahead.level if is_noise else offered
-    z = statistics.NormalDist().inv_cdf(spec.confidence_percent / 100)
-    return expected, min(expected * MOST_MARGIN, z * deviation)
+    # The margin was rehearsed against what comes without being foreseen.
+    return expected, max(0.0, offered * (1 + rehearsed.margin) - expected)
 
 
 def describe(service: triton_service.TritonService, demand: autoscaling.Demand | None) -> str:

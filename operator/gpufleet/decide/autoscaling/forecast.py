@@ -24,13 +24,14 @@ LEVEL_MARGIN = 0.95
 """… and it must be off by less than this share of the level alone: smoothing is neither trend nor season."""
 MIN_POINTS = 30
 """Judged forecasts that a choice needs, or four times the bins ahead: forecasts that overlap err together."""
-MIN_SEEN = 5
-"""Judgements from which the deviation says anything."""
 GROWTH = 2.0
 """No forecast is above this multiple of the highest load ever seen."""
 _NEGLIGIBLE = 1e-3
 _MOST = 1e12
 _DAY_S = 86_400.0
+SHORT = 480
+SOON = 10
+"""Bins between two looks for a period while few are known, which takes no time."""
 LOOK = 60
 """Bins from one look for a period to the next."""
 _GAP = struct.pack("f", math.nan)
@@ -51,8 +52,7 @@ class Forecast:
     level: float | None = None
     """The load without its noise, where there is a line through it."""
     deviation: float | None = None
-    """How far the load was off what the method had foreseen, the last value's level, in the mean; None before
-    that could be seen."""
+    """Standard deviation of the load over the horizon, without leaps and trend; None while unknown."""
     period_s: float | None = None
 
 
@@ -117,7 +117,8 @@ class History:
             for _ in range(missed):
                 loads = _append(loads, None)
                 track = track.move(None, loads)
-        if (index - self.look_at) // LOOK > (open_ - self.look_at) // LOOK:
+        every = LOOK if len(loads) > SHORT * len(_GAP) else SOON
+        if (index - self.look_at) // every > (open_ - self.look_at) // every:
             day = round(_DAY_S / self.bin_s)
             track = track.repeat(season.find_period(loads, day, track.period), loads)
         return dataclasses.replace(self, index=index, loads=loads, track=track, total=0.0, count=0)
@@ -144,7 +145,7 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
     baseline = trends.last / trends.weight if trends.points else None
     line = track.origins[-1].line if track.origins else None
     level = line.level if line else None
-    off = trends.level_off / trends.weight if trends.points >= MIN_SEEN else None
+    off = season.measure_scatter(history.loads, ahead)
     chosen = Forecast(history.last, "LastValue", baseline, baseline, level, off)
     candidates: list[tuple[Method, backtest.Race, backtest.Outlook | None]] = [
         ("Seasonal", seasons, track.repeat_season(ahead)),
@@ -160,7 +161,6 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
         best = race.candidate / race.last
         error, baseline = race.candidate / race.weight, race.last / race.weight
         period_s = track.period * history.bin_s if method == "Seasonal" else None
-        off = race.candidate_off / race.weight
         chosen = Forecast(found.limit(bound).peak, method, error, baseline, level, off, period_s)
     return chosen
 

@@ -18,6 +18,7 @@ from gpufleet.decide.autoscaling import (
     coldstart,
     forecast,
     policy,
+    rehearsal,
     scaler,
     schedules,
     signals,
@@ -27,7 +28,6 @@ from gpufleet.decide.autoscaling import demand as weighing
 from gpufleet.state import fleet, names, samples, snapshot
 
 PODS_OVERDUE = "PodsOverdue"
-SHORTEST_WINDOW_S = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Remembered:
     starts: coldstart.ColdStarts = dataclasses.field(default_factory=coldstart.ColdStarts)
     learnt: capacity.Learnt = dataclasses.field(default_factory=capacity.Learnt)
     idle_since_s: float | None = None
+    rehearsed: rehearsal.Choice = rehearsal.DEFAULT
+    carries: float = 0.0
+    """Requests per second of one server, when it was known last."""
 
 
 Memories = Mapping[str, Remembered]
@@ -111,9 +114,8 @@ def _scale(
     known = _remember(service, before, pods, readings, current, now_s)
     asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
     carried = {name: answers[question] for name, question in asked.items() if question in answers}
-    demand = weighing.weigh(
-        service, readings, carried, known.learnt, known.history, known.starts.p90_s(), now_s
-    )
+    past = weighing.Past(known.history, known.rehearsed, known.learnt, known.starts.p90_s())
+    demand = weighing.weigh(service, readings, carried, past, now_s)
     _, late = known.starts.split_starting(pods, now_s)
     slept = sleep.look(
         service,
@@ -131,10 +133,11 @@ def _scale(
         weighing.describe(service, demand),
         _find_trouble(current, late, known.starts),
         slept.mark,
-        _find_down_window_s(service, known.starts),
+        _find_down_window_s(service, known),
     )
     scaling, windows = scaler.scale(case, known.windows, now_s)
-    after = dataclasses.replace(known, windows=windows, idle_since_s=slept.idle_since_s)
+    carries = demand.capacity if demand else known.carries
+    after = dataclasses.replace(known, windows=windows, idle_since_s=slept.idle_since_s, carries=carries)
     return _Found(scaling, after, readings, tuple(one for one in asked.values() if one not in answers))
 
 
@@ -156,14 +159,11 @@ def _remember(
     learnt = known.learnt
     if objective := service.spec.objective:
         learnt = learnt.note(readings, current, objective.latency, now_s)
-    return Remembered(
-        windows,
-        current,
-        known.history.note(load, now_s),
-        known.starts.note(pods, now_s),
-        learnt,
-        known.idle_since_s,
-    )
+    history, starts = known.history.note(load, now_s), known.starts.note(pods, now_s)
+    rehearsed = known.rehearsed
+    if service.spec.objective and (spec := service.spec.autoscaling):
+        rehearsed = _rehearse(spec, history, known, starts.p90_s())
+    return Remembered(windows, current, history, starts, learnt, known.idle_since_s, rehearsed, known.carries)
 
 
 def _begin(uid: str, current: int, now_s: float) -> Remembered:
@@ -172,17 +172,23 @@ def _begin(uid: str, current: int, now_s: float) -> Remembered:
     return Remembered(behavior.Memory(since_s=now_s), current, history)
 
 
-def _find_down_window_s(service: triton_service.TritonService, starts: coldstart.ColdStarts) -> int:
-    """How long a server is kept that is not needed.
-
-    Its whole time is wasted; one that is missed has to start again, and wastes that time.
-    Who cannot know the future waits for about as long as that (ski rental: Karlin et al., "Competitive
-    Snoopy Caching", Algorithmica 3, 1988), twice for the requests that are late meanwhile.
-    """
+def _find_down_window_s(service: triton_service.TritonService, known: Remembered) -> int:
+    """How long a server is kept that is not needed; with targets an HPA's default."""
     spec = service.spec.autoscaling
     if service.spec.objective is None or spec is None or spec.targets:
         return behavior.DOWN_WINDOW_S
-    return min(behavior.DOWN_WINDOW_S, max(SHORTEST_WINDOW_S, math.ceil(2 * starts.p90_s())))
+    return round(known.rehearsed.window * known.history.bin_s)
+
+
+def _rehearse(
+    spec: autoscaling.Autoscaling, history: forecast.History, known: Remembered, start_s: float
+) -> rehearsal.Choice:
+    """Now and then, and not for all services in the same pass."""
+    index = history.index
+    if index is None or index == known.history.index or (index - history.look_at) % rehearsal.EVERY:
+        return known.rehearsed
+    ahead = max(1, math.ceil(start_s / history.bin_s))
+    return rehearsal.choose(history.loads, ahead, spec.confidence_percent / 100, known.carries)
 
 
 def _find_floors(

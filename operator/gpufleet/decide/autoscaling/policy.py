@@ -82,9 +82,9 @@ def recommend(spec: autoscaling.Autoscaling, facts: Facts) -> Wanted:
     """Without enough evidence the number stays; it may still grow on what there is."""
     found, current = facts.found, facts.current
     inputs = tuple(_read(target, found) for target in spec.targets)
-    known = list(_collect(spec, facts))
-    most, leading = max(known, default=(current, ""))
     starting = max(0, current - found.ready - facts.overdue)
+    known = list(_collect(spec, facts, starting))
+    most, leading = max(known, default=(current, ""))
     if most > current and starting and leading not in _ABSOLUTE:
         message = f"{starting} of {current} servers are still to become ready; their effect is awaited"
         return Wanted(current, inputs, PODS_STARTING, message, leading)
@@ -96,7 +96,7 @@ def recommend(spec: autoscaling.Autoscaling, facts: Facts) -> Wanted:
     return Wanted(most, inputs, leading=leading)
 
 
-def _collect(spec: autoscaling.Autoscaling, facts: Facts) -> Iterator[tuple[int, str]]:
+def _collect(spec: autoscaling.Autoscaling, facts: Facts, starting: int) -> Iterator[tuple[int, str]]:
     """(servers, what asks for them) of all that says anything."""
     for target in spec.targets:
         want = _want(target, facts.found, spec.behavior, facts.current)
@@ -104,6 +104,9 @@ def _collect(spec: autoscaling.Autoscaling, facts: Facts) -> Iterator[tuple[int,
             yield want, target.signal
     if facts.has_objective and (want := _want_for_objective(spec, facts)) is not None:
         yield want, OBJECTIVE
+    # What a server that starts will take over is not known by what the others refuse; its capacity may be.
+    if starting and facts.demand is not None:
+        return
     if (want := _want_for_shed(facts.found)) is not None:
         yield want, SHED_LOAD
 
@@ -131,12 +134,12 @@ def _want_for_objective(spec: autoscaling.Autoscaling, facts: Facts) -> int | No
 
 
 def _want_for_shed(found: signals.Readings) -> int | None:
-    """Ready servers were too few by the share of what they refused (knative's panic, for a hard limit)."""
+    """Servers that are seen were too few by the share of what they refused (Knative's panic)."""
     shed, offered = found.shed.value, found.offered.value
     if not shed or not offered or shed / offered <= SHED_SHARE:
         return None
     served = max(offered - shed, offered * _LEAST_SERVED)
-    return max(found.ready + 1, math.ceil(round(found.ready * offered / served * _SHED_MARGIN, 6)))
+    return max(found.seen + 1, math.ceil(round(found.seen * offered / served * _SHED_MARGIN, 6)))
 
 
 def _read_pending(found: signals.Readings) -> signals.Reading:

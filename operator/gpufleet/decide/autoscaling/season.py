@@ -14,6 +14,11 @@ SHORTEST = 30
 """Bins of the shortest period: twice as far as a forecast reaches."""
 PERIODS = 4
 """Earlier periods that are averaged at most."""
+SCATTER = 60
+"""Bins whose scatter is that of now."""
+FEWEST = 5
+_MAD = 1.4826
+"""Standard deviations in a median absolute one, of what is normally distributed."""
 _LIKENESS = 0.5
 _DIP = 0.3
 _NEAR = 0.1
@@ -40,6 +45,21 @@ def find_period(loads: bytes, day: int, current: int) -> int:
     if 0 < current < len(likeness) and likeness[current] >= enough:
         return current
     return next(lag for lag in lags if likeness[lag] >= enough)
+
+
+def measure_scatter(loads: bytes, ahead: int) -> float | None:
+    """Standard deviation of loads about where they were `ahead` bins before; None where too few are known.
+
+    By the median absolute deviation of the steps about their median, of the newest hour: neither leaps nor a
+    trend count. A step is the difference of two loads, hence the root of two.
+    """
+    values = numpy.frombuffer(loads[-(SCATTER + ahead) * 4 :], numpy.float32)
+    steps = values[ahead:] - values[:-ahead]
+    steps = steps[numpy.isfinite(steps)]
+    if len(steps) < FEWEST:
+        return None
+    off = numpy.abs(steps - numpy.median(steps))
+    return float(numpy.median(off)) * _MAD / math.sqrt(2)
 
 
 def _is_peak(likeness: NDArray[numpy.float64], lag: int) -> bool:

@@ -68,6 +68,8 @@ class Readings:
     power_w: Reading
     xid: Reading
     """The largest last XID of a pod, 0 where none had one."""
+    arriving: float | None = None
+    """Requests that came per second between the last two scrapes."""
     by_model: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Of `offered` what came for each model; a request to an ensemble is in its composing models' too."""
     error: str = ""
@@ -116,6 +118,7 @@ def read(pods: Iterable[fleet.Pod], look: samples.Look, delay_s: float = 0.0) ->
         fb_used_mib=seen.most(lambda one: one.fb_used_mib),
         power_w=seen.sum(lambda one: one.power_w),
         xid=seen.most(lambda one: one.xid),
+        arriving=seen.sum(lambda one: one.arriving).value,
         by_model=_add_models(fresh),
         error=look.error,
         notes=look.notes,
