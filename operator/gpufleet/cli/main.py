@@ -68,13 +68,9 @@ def agent() -> None:
 @agent.command()
 def model() -> None:
     """Keep the Triton server of this pod at the list of wanted models."""
-    from gpufleet.agents.model import key, settings
+    from gpufleet.agents.model import __main__ as model_main
 
-    config = settings.AgentSettings()
-    key.ensure(config.key)
-    from gpufleet.agents.model import main as model_main
-
-    model_main.run(config)
+    model_main.main()
 
 
 @agent.command()

@@ -116,7 +116,7 @@ def build_record(
 
 def _agent_image(pod: dict[str, Any]) -> str:
     """The model agent's: it is on the node already."""
-    agents = [one for one in pod["spec"]["initContainers"] if one["name"] == "model-agent"]
+    agents = [one for one in pod["spec"]["containers"] if one["name"] == "model-agent"]
     return str(agents[0]["image"])
 
 

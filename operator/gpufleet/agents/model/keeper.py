@@ -45,12 +45,18 @@ class Keeper:
     memory_used_mib: int | None = None
     settled: str = ""
     """Revision of the last list of which every model was tried."""
-    is_ready: bool = False
+    opened: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    """Set while `is_ready`."""
     is_draining: bool = False
 
     def __post_init__(self) -> None:
         for name, mark in memory.read(self.settings.state).items():
             self.entries[name] = lists.Entry(loaded=mark)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the models let traffic come."""
+        return self.opened.is_set()
 
     async def run(self) -> None:
         """Never returns; what fails in one step is tried in the next."""
@@ -61,7 +67,8 @@ class Keeper:
                 self._note_down()
             except (server.NoAnswerError, OSError, ValueError) as error:
                 _LOG.warning("this step must be tried again", extra={"error": str(error)})
-            await asyncio.sleep(self.settings.poll_s if self.is_ready else self.settings.first_poll_s)
+            is_calm = self.is_ready and not self.is_draining
+            await asyncio.sleep(self.settings.poll_s if is_calm else self.settings.first_poll_s)
 
     async def step(self) -> None:
         """Looks at the list and the server once and starts all that is due.
@@ -94,7 +101,8 @@ class Keeper:
 
     def _note_down(self) -> None:
         """A server that comes back has nothing, and whoever ended the one before drained that one only."""
-        self.is_ready = self.is_draining = False
+        self.opened.clear()
+        self.is_draining = False
 
     def _reap(self) -> None:
         for name in [name for name, task in self.loads.items() if task.done()]:
@@ -158,4 +166,7 @@ class Keeper:
         return ""
 
     def _judge(self) -> None:
-        self.is_ready = lists.is_ready(self.wanted, self.entries, self._marks(), was_ready=self.is_ready)
+        if lists.is_ready(self.wanted, self.entries, self._marks(), was_ready=self.is_ready):
+            self.opened.set()
+        else:
+            self.opened.clear()

@@ -10,6 +10,9 @@ import os
 import pathlib
 import secrets
 
+PATH = "/run/gpufleet/key"
+VARIABLE = "GPUFLEET_AGENT_KEY"
+
 
 def ensure(path: pathlib.Path) -> str:
     """Made once, so that an agent that restarts still has the one that Triton was given."""

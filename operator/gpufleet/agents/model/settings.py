@@ -7,6 +7,7 @@ import pathlib
 import pydantic
 import pydantic_settings
 
+from gpufleet.agents.model import key as keys
 from gpufleet.state import names
 
 
@@ -19,7 +20,7 @@ class AgentSettings(pydantic_settings.BaseSettings):
     """The list of wanted models, a mounted ConfigMap."""
     models: pathlib.Path = pathlib.Path("/models")
     """The model repository, as Triton sees it too."""
-    key: pathlib.Path = pathlib.Path("/run/gpufleet/key")
+    key: pathlib.Path = pathlib.Path(keys.PATH)
     """Where the key of Triton's model-repository API goes."""
     state: pathlib.Path = pathlib.Path("/run/gpufleet/loaded.json")
     """What was loaded, for an agent that restarts beside a server that did not."""

@@ -26,10 +26,16 @@ DRAIN_S = 10
 DRAIN_LIMIT_S = 30
 EXIT_S = 30
 GRACE_S = DRAIN_LIMIT_S + EXIT_S + 15
+START_LIMIT_S = 600
+"""How long Triton may take until it answers, models not counted."""
 KEY_HEADER = "gpufleet-key"
 RUN_PATH = "/run/gpufleet"
 WANTED_PATH = "/etc/gpufleet/models"
 _SHARED_MEMORY = "256Mi"
+PROBE_WAIT_S = 4
+"""How long the agent may hold back its answer to a probe, so that it comes when something has happened."""
+_PROMPT = {"periodSeconds": 1, "timeoutSeconds": PROBE_WAIT_S + 1}
+_STARTS = START_LIMIT_S // (PROBE_WAIT_S + 1)
 
 # Only a shell can read the key from a file, and the agent makes it while this container starts; exec leaves
 # Triton as the process that gets signals.
@@ -66,11 +72,17 @@ def build_template(
         "terminationGracePeriodSeconds": GRACE_S,
         "priorityClassName": template.priority_class_name,
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
-        "initContainers": [_build_agent(models, defaults)],
-        "containers": [_build_triton(models, image, template, assigned, pool)],
+        "containers": [
+            _build_agent(models, defaults),
+            _build_triton(models, image, template, assigned, pool),
+        ],
         "volumes": _build_volumes(service, models),
     }
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(names.TRITON_METRICS_PORT)}
+    annotations = {
+        "kubectl.kubernetes.io/default-container": "triton",
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(names.TRITON_METRICS_PORT),
+    }
     labels = {names.MANAGED_BY: names.MANAGER, names.SERVICE_LABEL: service.metadata.name}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": meta.without_empty(spec)}
 
@@ -88,6 +100,7 @@ def _build_triton(
         "metrics": names.TRITON_METRICS_PORT,
     }
     live = {"path": "/v2/health/live", "port": "http"}
+    started = {"path": f"/startz?wait={PROBE_WAIT_S}", "port": names.AGENT_PORT}
     container = {
         "name": "triton",
         "image": image,
@@ -97,7 +110,7 @@ def _build_triton(
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": meta.build_resources(template.resources, assigned),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "startupProbe": {"httpGet": live, "periodSeconds": 1, "failureThreshold": 600},
+        "startupProbe": {"httpGet": started, "failureThreshold": _STARTS, **_PROMPT},
         "livenessProbe": {"httpGet": live, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "lifecycle": {
             "preStop": {"httpGet": {"path": "/prestop", "port": names.AGENT_PORT, "scheme": "HTTP"}}
@@ -126,9 +139,9 @@ def _build_env(models: repository.Repository, others: list[dict[str, Any]]) -> l
 
 
 def _build_agent(models: repository.Repository, defaults: settings.Settings) -> dict[str, Any]:
-    """A sidecar (an init container that is restarted always): begun before Triton, gone after it.
+    """Begun before Triton and, as it waits for Triton's end by itself, gone after it.
 
-    Without a startup probe, so that Triton starts beside it.
+    No sidecar in Kubernetes' sense: the kubelet starts what follows one when it next looks, a second later.
     """
 
     def probe(path: str, **limits: int) -> dict[str, Any]:
@@ -138,8 +151,7 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
         "name": "model-agent",
         "image": defaults.agent_image,
         "imagePullPolicy": "IfNotPresent",
-        "restartPolicy": "Always",
-        "args": ["agent", "model"],
+        "command": ["python3", "-m", "gpufleet.agents.model"],
         "env": [
             {
                 "name": "GPUFLEET_AGENT_POD",
@@ -149,7 +161,7 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
             {"name": "GPUFLEET_AGENT_DRAIN_LIMIT_S", "value": str(DRAIN_LIMIT_S)},
         ],
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
-        "readinessProbe": probe("/readyz", periodSeconds=1, failureThreshold=1, timeoutSeconds=2),
+        "readinessProbe": probe(f"/readyz?wait={PROBE_WAIT_S}", failureThreshold=1, **_PROMPT),
         "livenessProbe": probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
         "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": meta.build_container_security(read_only_root=True),

@@ -33,7 +33,7 @@ def build(assigned: Any = None, pool: Any = None, **spec: Any) -> dict[str, Any]
 
 
 def container(spec: dict[str, Any], name: str) -> dict[str, Any]:
-    [found] = [one for one in [*spec["initContainers"], *spec["containers"]] if one["name"] == name]
+    [found] = [one for one in spec["containers"] if one["name"] == name]
     return found
 
 
@@ -190,11 +190,32 @@ def test_without_accelerator_any_node_will_do() -> None:
 
 
 def test_the_agent_starts_first_stays_and_gates_traffic() -> None:
-    agent = build()["initContainers"][0]
-    assert (agent["name"], agent["image"], agent["restartPolicy"]) == ("model-agent", "agent:1", "Always")
-    assert "startupProbe" not in agent, "Triton starts beside it"
-    assert agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert agent["args"] == ["agent", "model"]
+    built = build()
+    assert "initContainers" not in built, "the kubelet would start Triton a second later"
+    agent = built["containers"][0]
+    assert (agent["name"], agent["image"]) == ("model-agent", "agent:1")
+    assert agent["command"] == ["python3", "-m", "gpufleet.agents.model"]
+    assert agent["readinessProbe"]["httpGet"]["path"].startswith("/readyz?")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param("model-agent", "readinessProbe", id="readiness"),
+        pytest.param("triton", "startupProbe", id="start"),
+    ],
+)
+def test_a_probe_is_answered_before_the_kubelet_gives_it_up(name: str, kind: str) -> None:
+    probe = container(build(), name)[kind]
+    wait_s = int(probe["httpGet"]["path"].partition("?wait=")[2])
+    assert 0 < wait_s < probe["timeoutSeconds"]
+    assert probe["periodSeconds"] == 1, "an answer that came late is followed by the next question at once"
+
+
+def test_triton_has_ten_minutes_to_start() -> None:
+    probe = container(build(), "triton")["startupProbe"]
+    assert probe["httpGet"]["port"] == 8090, "the agent tells when, the kubelet would ask once a second"
+    assert probe["failureThreshold"] * probe["timeoutSeconds"] == pod.START_LIMIT_S
 
 
 def test_triton_drains_through_the_agent_within_its_grace() -> None:
