@@ -11,7 +11,7 @@ from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import memories
 from gpufleet.decide.placement import assign, brakes
 from gpufleet.report import metrics
-from gpufleet.runtime import Runtime
+from gpufleet.runtime import Key, Runtime
 from gpufleet.state import assignment
 
 _LOG = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ async def run_once(runtime: Runtime) -> None:
             try:
                 written = await assignments.apply(runtime.client, wanted)
                 runtime.cluster.note_written(written)
+                runtime.hasten(Key(wanted.kind, wanted.namespace, wanted.name))
                 await _tell(written, wanted, runtime)
             except kube.NotFound:
                 runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)

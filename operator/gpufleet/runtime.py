@@ -30,6 +30,8 @@ class Runtime:
     settings: settings.Settings
     clock: clock.Clock
     worker: worker.Worker
+    hasten: Callable[[Key], None]
+    """Has an object looked at without the wait for further changes of it."""
     look: samples.Look = samples.NOT_ASKED
     """What Prometheus said last."""
     scaled: memories.Pass = dataclasses.field(default_factory=memories.Pass)

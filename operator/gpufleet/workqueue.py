@@ -150,3 +150,26 @@ class WorkQueue(Generic[K]):
         limit_s = None if due_s is None else max(0.0, due_s - self._clock.monotonic_s())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), limit_s)
+
+
+class Alarm:
+    """Wakes one worker over and over: soon where it has rested for `pause_s`, else when it has.
+
+    Soon is `gather_s` later, for what belongs together and does not come at the same moment.
+    """
+
+    def __init__(self, pause_s: float, gather_s: float = 0.0, time_source: clock.Clock | None = None) -> None:
+        self._pause_s, self._gather_s = pause_s, gather_s
+        self._clock = time_source or clock.SystemClock()
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """There is work to do."""
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Until there is work; whoever waits has just worked."""
+        rested_s = self._clock.monotonic_s() + self._pause_s
+        await self._rung.wait()
+        await asyncio.sleep(max(self._gather_s, rested_s - self._clock.monotonic_s()))
+        self._rung.clear()

@@ -13,8 +13,10 @@ from gpufleet.report import metrics
 from gpufleet.sim import searches
 from gpufleet.state import samples
 
-CYCLE_BATCH_S = 0.2
-"""Changes within this time are one pass over the fleet."""
+CYCLE_PAUSE_S = 0.2
+"""Shortest time between two passes over the fleet: what changes meanwhile is one pass."""
+CYCLE_GATHER_S = 0.05
+"""How long the first change after a rest waits for others: one apply may bring a pool and who needs it."""
 LAG_PROBE_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -31,17 +33,18 @@ class Leader:
         self._queue: workqueue.WorkQueue[runtime.Key] = workqueue.WorkQueue(
             self._clock, expected=(kube.ApiError,)
         )
-        self._wanted = asyncio.Event()
+        self._wanted = workqueue.Alarm(CYCLE_PAUSE_S, CYCLE_GATHER_S, self._clock)
         self._runtime = runtime.Runtime(
             client=client,
             cluster=self._cluster,
             settings=options,
             clock=self._clock,
             worker=worker.Worker(searches.COMMAND),
-            wake_cycle=self._wanted.set,
+            wake_cycle=self._wanted.ring,
+            hasten=lambda key: self._queue.add_after(key, 0.0),
         )
         self._cluster.on_dirty = self._mark_dirty
-        self._cluster.on_fleet_change = self._wanted.set
+        self._cluster.on_fleet_change = self._wanted.ring
 
     async def run(self) -> None:
         """Runs until cancelled. Raises watch.WatchEndedError where kopf has given up."""
@@ -65,14 +68,14 @@ class Leader:
 
     def _mark_dirty(self, key: cluster.Key) -> None:
         self._queue.add(runtime.Key(*key))
-        self._wanted.set()
+        self._wanted.ring()
 
     def _note_look(self, look: samples.Look) -> None:
         """Samples are looked at where something is scaled by them."""
         metrics.PROMETHEUS_UP.set(not look.error)
         self._runtime.look = look
         if self._cluster.scales_by_load():
-            self._wanted.set()
+            self._wanted.ring()
 
     async def _work_on(self, key: runtime.Key) -> float | None:
         result = "error"
@@ -86,7 +89,7 @@ class Leader:
     async def _cycle_for_ever(self) -> None:
         failures = 0
         while True:
-            await self._wait_for_change()
+            await self._wanted.wait()
             try:
                 await cycle.run_once(self._runtime)
                 failures = 0
@@ -97,20 +100,15 @@ class Leader:
                 _log.warning(
                     "the pass over the fleet failed: %s; next in %.1f s", error, delay_s, exc_info=trace
                 )
-                self._wanted.set()
+                self._wanted.ring()
                 await asyncio.sleep(delay_s)
-
-    async def _wait_for_change(self) -> None:
-        await self._wanted.wait()
-        await asyncio.sleep(CYCLE_BATCH_S)
-        self._wanted.clear()
 
     async def _resync_for_ever(self) -> None:
         while True:
             known = self._cluster.keys()
             for key in known:
                 self._mark_dirty(key)
-            self._wanted.set()
+            self._wanted.ring()
             await asyncio.sleep(self._options.resync_s)
 
     async def _watch_gauges(self) -> None:

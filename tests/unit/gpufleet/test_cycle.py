@@ -23,7 +23,10 @@ class Case:
         options = settings.Settings()
         self.cluster = cluster.Cluster(self.client, options, fakes.ManualClock())  # type: ignore[arg-type]
         time, searching = fakes.ManualClock(), worker.Worker(["false"])
-        self.runtime = runtime.Runtime(self.client, self.cluster, options, time, searching)  # type: ignore[arg-type]
+        self.hastened: list[str] = []
+        self.runtime = runtime.Runtime(
+            self.client, self.cluster, options, time, searching, lambda key: self.hastened.append(key.name)
+        )  # type: ignore[arg-type]
         for name in ("a", "b"):
             raw = builders_api.make_service(name, "team")
             raw["metadata"] |= {"uid": f"uid-{name}", "generation": 1}
@@ -49,6 +52,7 @@ async def test_every_object_is_assigned_once_under_the_cycles_own_name() -> None
     assert case.client.managers == [(names.CYCLE_FIELD_MANAGER, True)] * 2
     assert case.assignment("a")["replicas"] == 1
     assert await case.run() == []
+    assert case.hastened == ["a", "b"], "what was assigned is worked on at once"
 
 
 @pytest.mark.parametrize(

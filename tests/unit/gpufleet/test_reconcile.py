@@ -28,7 +28,7 @@ class Case:
         options = settings.Settings()
         self.cluster = cluster.Cluster(self.client, options, self.clock)  # type: ignore[arg-type]
         self.runtime = runtime.Runtime(
-            self.client, self.cluster, options, self.clock, worker.Worker(["false"])
+            self.client, self.cluster, options, self.clock, worker.Worker(["false"]), lambda key: None
         )  # type: ignore[arg-type]
         raw = builders_api.make_service("vision", "team", **spec)
         raw["metadata"] |= {"uid": "uid-vision", "generation": 1}

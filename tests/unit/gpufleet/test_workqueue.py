@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gpufleet import workqueue
+from tests.unit.gpufleet.observe import fakes
 
 
 def take_all(schedule: workqueue.Schedule[str], now_s: float) -> list[str]:
@@ -214,3 +216,27 @@ async def test_what_a_worker_asks_for_and_what_fails_comes_again() -> None:
         queue.add_after("fails", 0)
         await finished.wait()
     assert sorted(seen) == ["again", "again", "fails", "fails"]
+
+
+async def test_an_alarm_wakes_soon_who_has_rested() -> None:
+    manual = fakes.ManualClock()
+    alarm = workqueue.Alarm(60.0, 0.01, manual)
+    waiting = asyncio.create_task(alarm.wait())
+    await asyncio.sleep(0)
+    manual.time_s += 60
+    alarm.ring()
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_what_rings_during_a_pause_is_one_piece_of_work() -> None:
+    alarm = workqueue.Alarm(0.05)
+    started_s = time.monotonic()
+    waiting = asyncio.create_task(alarm.wait())
+    for _ in range(3):
+        alarm.ring()
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    await asyncio.wait_for(waiting, 10)
+    assert time.monotonic() - started_s >= 0.05
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(alarm.wait(), 0.1)

@@ -73,9 +73,11 @@ def _decide(
     if step.status is not None:
         told = step.status.model_copy(update={"traffic": routed.traffic})
         step = dataclasses.replace(step, status=told)
-    manifests = _build_shared(view.service, wanted) + tuning.profiles + routed.manifests
+    # What a pod needs to start comes first.
+    manifests = [_build_wanted(view.service, wanted)]
     if revision in step.replicas:
-        manifests += (_build_deployment(view.service, revision, step.replicas[revision], template),)
+        manifests.append(_build_deployment(view.service, revision, step.replicas[revision], template))
+    manifests += [*_build_names(view.service), *tuning.profiles, *routed.manifests]
     others = {
         child.ref: step.replicas[name]
         for name, child in revisions.deployments(view).items()
@@ -85,7 +87,7 @@ def _decide(
     status, conditions = _build_status(view, found, wanted["revision"], facts, step, routed.fault, now)
     return decision.Decision(
         status=status,
-        apply=manifests,
+        apply=tuple(manifests),
         keep=tuning.keep.union(others),
         scale=others,
         events=(
@@ -101,16 +103,20 @@ def _find_serving(view: view.ServiceView) -> tuple[fleet.Pod, ...]:
     return tuple(pod for pod in view.pods if revisions.counts(pod))
 
 
-def _build_shared(
-    service: triton_service.TritonService, wanted: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], ...]:
-    """What all revisions have in common: the wanted models and the names that clients know."""
+def _build_wanted(service: triton_service.TritonService, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The list of wanted models, which all revisions have in common."""
+    name = service.metadata.name
+    text = {names.WANTED_MODELS_KEY: models.to_text(wanted)}
+    ours = {names.SERVICE_LABEL: name}
+    return core.build_config_map(names.wanted_models_name(name), service.metadata.namespace, ours, text)
+
+
+def _build_names(service: triton_service.TritonService) -> tuple[Mapping[str, Any], ...]:
+    """The names that clients know."""
     name, namespace = service.metadata.name, service.metadata.namespace
     ours = {names.SERVICE_LABEL: name}
     ports = core.TRITON_PORTS
-    text = {names.WANTED_MODELS_KEY: models.to_text(wanted)}
     return (
-        core.build_config_map(names.wanted_models_name(name), namespace, ours, text),
         core.build_service(name, namespace, ours, ours, ports),
         core.build_service(f"{name}-headless", namespace, ours, ours, ports, headless=True),
     )

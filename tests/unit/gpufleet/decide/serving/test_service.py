@@ -71,9 +71,9 @@ def test_children() -> None:
     revision = decided.status["revision"]
     assert [(one["kind"], one["metadata"]["name"]) for one in decided.apply] == [
         ("ConfigMap", "vision-wanted-models"),
+        ("Deployment", f"vision-{revision}"),
         ("Service", "vision"),
         ("Service", "vision-headless"),
-        ("Deployment", f"vision-{revision}"),
     ]
     assert deployment(decided)["spec"]["replicas"] == 2
     assert [unstable for one in decided.apply for unstable in manifests.find_unstable(one)] == []
