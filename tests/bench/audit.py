@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import pathlib
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 @dataclasses.dataclass(frozen=True)
 class Write:
-    """One write that took effect."""
+    """One write that took effect; `at_s` is when, in seconds since 1970."""
 
     user: str
     verb: str
     resource: str
     namespace: str
     name: str
+    at_s: float
 
 
 @dataclasses.dataclass
@@ -55,4 +57,5 @@ def _parse(lines: list[str]) -> Iterator[Write]:
             resource,
             about.get("namespace", ""),
             about.get("name", ""),
+            datetime.datetime.fromisoformat(event["stageTimestamp"]).timestamp(),
         )
