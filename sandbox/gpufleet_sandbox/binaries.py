@@ -48,6 +48,7 @@ TOOLS = {
         ),
         gobuild.Tool("coredns", "coredns", ".", "github.com/coredns/coredns"),
         gobuild.Tool("pause", "pause", "."),
+        gobuild.Tool("s3", "s3", ".", "github.com/rclone/gofakes3"),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")

@@ -6,6 +6,7 @@ kubelet's own words about the cycle, such as its back-off, are left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from gpufleet.api import reasons
@@ -17,6 +18,8 @@ _CRASH_LOOP = "CrashLoopBackOff"
 _PULL_ERROR = "ErrImagePull: "
 _BACK_OFF = "back-off "
 _MANY_RESTARTS = 2
+# What glog puts before a line: another time and process at each start.
+_LOG_PREFIX = re.compile(r"^[IWEF]\d{4} [\d:.]+ +\d+ ")
 _ORDER = (
     reasons.IMAGE_PULL_FAILED,
     reasons.CONTAINER_CRASHING,
@@ -72,6 +75,12 @@ def _describe_start(container: fleet.ContainerState) -> str:
 def _describe_crash(container: fleet.ContainerState) -> str:
     code = "" if container.exit_code is None else f" with exit code {container.exit_code}"
     why = f" ({container.terminated_reason})" if container.terminated_reason else ""
-    message = "" if container.message.startswith(_BACK_OFF) else container.message.strip()
+    message = "" if container.message.startswith(_BACK_OFF) else _last_words(container.message)
     said = f": {message}" if message else ""
     return f"container {container.name} keeps ending{code}{why}{said}; see its logs"
+
+
+def _last_words(message: str) -> str:
+    """The kubelet gives the end of the log; its last line says why, and says the same at each end."""
+    lines = message.strip().splitlines()
+    return _LOG_PREFIX.sub("", lines[-1].strip()) if lines else ""

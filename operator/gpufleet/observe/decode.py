@@ -18,6 +18,8 @@ from gpufleet.state import fleet, names
 
 _log = logging.getLogger(__name__)
 
+_CRASH_LOOP = "CrashLoopBackOff"
+
 
 class _Wire(msgspec.Struct, rename="camel"):
     """Base of what is decoded: camelCase, everything else ignored."""
@@ -214,6 +216,14 @@ def _unschedulable_message(scheduled: _Condition | None) -> str:
     return scheduled.message or ""
 
 
+def _message_of(waiting: _Waiting, ended: _Terminated | None) -> str:
+    """Why it waits; what a container that waits for its next start said at its end tells more."""
+    last = (ended.message if ended else None) or ""
+    if waiting.reason == _CRASH_LOOP:
+        return last or waiting.message or ""
+    return waiting.message or last
+
+
 def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
     """What is not simply running: each container that waits, has ended, or was restarted."""
     for one in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
@@ -226,6 +236,6 @@ def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
             waiting_reason=waiting.reason or "",
             terminated_reason=(ended.reason or "") if ended else "",
             exit_code=ended.exit_code if ended else None,
-            message=waiting.message or (ended.message if ended else None) or "",
+            message=_message_of(waiting, ended),
             restarts=one.restart_count,
         )

@@ -16,6 +16,7 @@ TRAINER = "gpufleet.dev/trainer:0.1.0"
 TRAINER_TORCH = "gpufleet.dev/trainer-torch:0.1.0"
 TRITON = "gpufleet.dev/triton:2.51"
 COREDNS = "gpufleet.dev/coredns:1.14.2"
+S3 = "gpufleet.dev/s3:0.0.12"
 USER = "65532"
 
 _HERE = pathlib.Path(__file__).parent
@@ -30,6 +31,11 @@ def build_pause(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Path
 def build_coredns(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Path:
     """Name resolution inside the cluster."""
     return _ensure_program(root, COREDNS, "coredns", "/coredns", reporter)
+
+
+def build_s3(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Path:
+    """One bucket that tests read models from."""
+    return _ensure_program(root, S3, "s3", "/s3", reporter)
 
 
 def build_gpufleet(root: pathlib.Path, reporter: progress.Reporter) -> pathlib.Path:
@@ -76,6 +82,7 @@ RECIPES: dict[str, Callable[[pathlib.Path, progress.Reporter], pathlib.Path]] = 
     "triton": build_triton,
     "trainer": build_trainer,
     "trainer-torch": build_trainer_torch,
+    "s3": build_s3,
 }
 
 

@@ -9,7 +9,7 @@ from gpufleet_sandbox import kubectl
 from tests.e2e.fleet import services
 
 CALLER = "caller"
-_RESTRICTED = {
+RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "runAsNonRoot": True,
@@ -25,7 +25,7 @@ def start(fleet: kubectl.Kubectl, namespace: str, model: str, seconds: float, *o
         "name": CALLER,
         "image": "gpufleet.dev/gpufleet:0.1.0",
         "args": [*wanted, *options],
-        "securityContext": _RESTRICTED,
+        "securityContext": RESTRICTED,
     }
     pod = {
         "apiVersion": "v1",

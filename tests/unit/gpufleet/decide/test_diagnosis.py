@@ -41,6 +41,12 @@ def pod(name: str = "a", *containers: fleet.ContainerState, **fields) -> fleet.P
             id="crash",
         ),
         pytest.param(
+            [pod("a", waiting("CrashLoopBackOff", "I1127 16:36:58.1 7 a.cc:1] hello\nerror: no keys\n"))],
+            reasons.CONTAINER_CRASHING,
+            [": error: no keys;"],
+            id="its last words",
+        ),
+        pytest.param(
             [pod("a", waiting("ContainerCreating"), mount_message='configmap "x" not found')],
             reasons.MOUNT_FAILED,
             ['configmap "x" not found', "create what is missing"],
@@ -103,6 +109,11 @@ def test_nothing_to_say(pods) -> None:
             waiting("CrashLoopBackOff", "back-off 10s restarting failed container", restarts=2, exit_code=1),
             fleet.ContainerState("triton", restarts=3, exit_code=1),
             id="waiting and running again",
+        ),
+        pytest.param(
+            waiting("CrashLoopBackOff", "E1127 16:36:58.0753 1668 a.cc:1] no model", restarts=2, exit_code=1),
+            waiting("CrashLoopBackOff", "E1127 16:37:08.1111 17 a.cc:1] no model", restarts=3, exit_code=1),
+            id="the same last words",
         ),
     ],
 )

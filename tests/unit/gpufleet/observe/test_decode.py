@@ -134,6 +134,33 @@ def test_since_when(
     assert tuple(since_s) == expected
 
 
+@pytest.mark.parametrize(
+    ("waiting", "last", "expected"),
+    [
+        pytest.param(
+            {"reason": "CrashLoopBackOff", "message": "back-off"}, {}, "back-off", id="nothing said"
+        ),
+        pytest.param(
+            {"reason": "CrashLoopBackOff", "message": "back-off"},
+            {"terminated": {"exitCode": 1, "message": "no keys"}},
+            "no keys",
+            id="its last words",
+        ),
+        pytest.param(
+            {"reason": "ErrImagePull", "message": "no such image"},
+            {"terminated": {"exitCode": 1, "message": "no keys"}},
+            "no such image",
+            id="it waits for something else",
+        ),
+    ],
+)
+def test_what_a_container_says(waiting: dict[str, str], last: dict[str, Any], expected: str) -> None:
+    one = {"name": "main", "restartCount": 1, "state": {"waiting": waiting}, "lastState": last}
+    pod = decode.decode_pod(build_pod(labels=OURS, status={"containerStatuses": [one]}))
+    assert pod is not None
+    assert pod.containers[0].message == expected
+
+
 def test_why_a_pod_waits() -> None:
     raw = build_pod(
         labels=OURS,

@@ -93,11 +93,12 @@ def test_triton_is_found_by_name():
 
 def test_coredns_is_tagged_with_the_pinned_version():
     assert recipes.COREDNS.partition(":")[2] == binaries.TOOLS["coredns"].version().partition("-")[0]
+    assert recipes.S3.partition(":")[2] == binaries.TOOLS["s3"].version().partition("-")[0]
 
 
 def test_cluster_uses_images_that_there_are():
     assert set(realnodes.IMAGES) == set(images.DEMO)
-    assert set(images.DEMO) | {"trainer-torch"} == set(images.ALL)
+    assert set(images.DEMO) | {"trainer-torch", "s3"} == set(images.ALL)
 
 
 def test_image_is_made_once_and_keeps_its_time(monkeypatch, tmp_path):
