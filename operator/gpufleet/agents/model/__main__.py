@@ -14,7 +14,7 @@ def main() -> None:
     from gpufleet.agents.model import main as agent
     from gpufleet.agents.model import settings
 
-    agent.run(settings.AgentSettings())
+    agent.run(settings.read(os.environ))
 
 
 if __name__ == "__main__":

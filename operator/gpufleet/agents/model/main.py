@@ -1,4 +1,7 @@
-"""The model agent: serves probes, keeps the models, and ends after Triton."""
+"""The model agent: keeps the models, serves probes, and ends after Triton.
+
+Triton is up within half a second and can load, so what only the probes need is imported meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from collections.abc import Callable
 
 from pythonjsonlogger import json as json_logs
 
-from gpufleet.agents.model import connections, http, keeper, key, measurer, server, settings
+from gpufleet.agents.model import connections, keeper, key, server, settings
 from gpufleet.state import names
 
 _CLIENT_PORTS = frozenset({names.TRITON_HTTP_PORT, names.TRITON_GRPC_PORT})
@@ -36,11 +39,15 @@ async def _main(config: settings.AgentSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     triton = server.Server(config.triton, config.key_header, key.ensure(config.key), config.load_timeout_s)
     kept = keeper.Keeper(config, triton)
+    keeping = asyncio.create_task(kept.run())
+    await asyncio.to_thread(_import_rest)
+    from gpufleet.agents.model import http, measurer
+
     read_metrics = functools.partial(measurer.fetch_metrics, config.metrics_url)
     measuring = measurer.Measurer(kept, triton, read_metrics)
     count_clients = functools.partial(connections.count_clients, _CLIENT_PORTS)
     async with http.serving(kept, functools.partial(drain, config, count_clients)):
-        tasks = [asyncio.create_task(kept.run()), asyncio.create_task(measuring.run())]
+        tasks = [keeping, asyncio.create_task(measuring.run())]
         ending = asyncio.create_task(wait_for_end(stop, kept))
         await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -49,6 +56,11 @@ async def _main(config: settings.AgentSettings) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
     await triton.close()
+
+
+def _import_rest() -> None:
+    """What is imported in a thread of its own holds up no load."""
+    from gpufleet.agents.model import http, measurer  # noqa: F401
 
 
 async def drain(config: settings.AgentSettings, count_clients: Callable[[], int]) -> None:

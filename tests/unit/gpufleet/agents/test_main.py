@@ -56,3 +56,10 @@ def test_the_process_makes_the_key_by_which_triton_starts(tmp_path: pathlib.Path
             assert len(key.read_text()) == 64
         finally:
             process.kill()
+
+
+def test_nothing_large_is_imported_before_the_first_load() -> None:
+    large = "{'numpy', 'pydantic', 'aiohttp', 'tritonclient'}"
+    script = f"import sys, gpufleet.agents.model.main; print({large} & sys.modules.keys() or 'none')"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "none", "every server would be that much later"
