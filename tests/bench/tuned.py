@@ -42,7 +42,7 @@ RUN_S = 4.0
 JUDGE_S = 10.0
 STEP = 1.08
 MOST_RUNS = 4
-"""Load runs for one capacity; the model of the batcher says where they begin."""
+"""Load runs for one capacity, further apart each; the model of the batcher says where they begin."""
 CHANNELS = 8
 GOAL = 5.0
 
@@ -117,13 +117,13 @@ def measure(address: str, setting: Setting, begin: float, seed: int, seconds: fl
     """The capacity, between two rates of which one keeps the objective and one does not."""
     known: dict[float, float] = {}
     rate = begin
-    for _ in range(MOST_RUNS):
+    for step in range(1, MOST_RUNS + 1):
         plan = traffic.Plan(seconds, CHANNELS, rate, seed=seed)
         known[rate] = load(address, setting, plan)["latencyMilliseconds"]["p99"]
         found = interpolate(known)
         if found is not None:
             return found
-        rate = max(known) * STEP if known[rate] <= TARGET_MS else min(known) / STEP
+        rate = max(known) * STEP**step if known[rate] <= TARGET_MS else min(known) / STEP**step
     return max((one for one, p99_ms in known.items() if p99_ms <= TARGET_MS), default=0.0)
 
 

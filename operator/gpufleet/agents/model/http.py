@@ -1,7 +1,7 @@
 """What the agent answers: the kubelet's probes, the hook before Triton's end, and the operator's question.
 
 The kubelet probes once a second at most, and a probe that is under way counts as neither failed nor passed.
-So a probe that says `?wait=SECONDS` is answered when there is something new, as soon as it happens.
+So a readiness probe that says `?wait=SECONDS` is answered as soon as traffic may come.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Drain = Callable[[], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def serving(kept: keeper.Keeper, drain: Drain) -> AsyncIterator[None]:
-    """Serves /healthz, /startz, /readyz, /models and /prestop while the body runs."""
+    """Serves /healthz, /livez, /readyz, /models and /prestop while the body runs."""
     answers = Answers(kept, drain)
     app = web.Application()
     app.router.add_get("/healthz", answers.healthz)
-    app.router.add_get("/startz", answers.startz)
+    app.router.add_get("/livez", answers.livez)
     app.router.add_get("/readyz", answers.readyz)
     app.router.add_get("/models", answers.models)
     app.router.add_get("/prestop", answers.prestop)
@@ -49,19 +49,28 @@ class Answers:
     drain: Drain
     is_known_closed: bool = True
     """Whether who asks and would wait knows that no traffic may come."""
+    down_since_s: float | None = None
+    """Since when nobody listens where Triton should."""
 
     async def healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
-    async def startz(self, request: web.Request) -> web.Response:
-        """Whether Triton answers; it is asked anew, since it may be another than a moment ago."""
-        is_up = await self._is_up()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_read_wait_s(request)):
-                while not is_up:
-                    await asyncio.sleep(self.kept.settings.first_poll_s)
-                    is_up = await self._is_up()
-        return web.json_response({"started": is_up}, status=200 if is_up else 503)
+    async def livez(self, _: web.Request) -> web.Response:
+        """Whether Triton is to be left alone: it answers, or it may still be starting.
+
+        One whose process ends is the kubelet's to notice; one that listens and does not answer hangs.
+        """
+        try:
+            await self.kept.server.loaded()
+        except server.ServerDownError:
+            now_s = self.kept.clock.monotonic_s()
+            self.down_since_s = now_s if self.down_since_s is None else self.down_since_s
+            is_alive = now_s - self.down_since_s < self.kept.settings.start_limit_s
+        except server.NoAnswerError:
+            is_alive = False
+        else:
+            is_alive, self.down_since_s = True, None
+        return web.json_response({"live": is_alive}, status=200 if is_alive else 503)
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Whether traffic may come. That it may no longer is never waited with."""
@@ -83,13 +92,6 @@ class Answers:
         self.kept.is_draining = True
         await self.drain()
         return web.json_response({"drained": True})
-
-    async def _is_up(self) -> bool:
-        try:
-            await self.kept.server.loaded()
-        except (server.ServerDownError, server.NoAnswerError):
-            return False
-        return True
 
 
 def _read_wait_s(request: web.Request) -> float:

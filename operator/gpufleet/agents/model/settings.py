@@ -45,6 +45,8 @@ class AgentSettings:
     window_s: float = 300.0
     """How far back a measurement looks."""
     load_timeout_s: float = 3600.0
+    start_limit_s: float = 600.0
+    """How long Triton may take until it listens, models not counted."""
     drain_s: float = 10.0
     """How long preStop waits at least after readiness is withdrawn, until all who route have heard of it."""
     drain_limit_s: float = 30.0

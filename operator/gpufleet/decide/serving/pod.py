@@ -26,16 +26,12 @@ DRAIN_S = 10
 DRAIN_LIMIT_S = 30
 EXIT_S = 30
 GRACE_S = DRAIN_LIMIT_S + EXIT_S + 15
-START_LIMIT_S = 600
-"""How long Triton may take until it answers, models not counted."""
 KEY_HEADER = "gpufleet-key"
 RUN_PATH = "/run/gpufleet"
 WANTED_PATH = "/etc/gpufleet/models"
 _SHARED_MEMORY = "256Mi"
 PROBE_WAIT_S = 4
-"""How long the agent may hold back its answer to a probe, so that it comes when something has happened."""
-_PROMPT = {"periodSeconds": 1, "timeoutSeconds": PROBE_WAIT_S + 1}
-_STARTS = START_LIMIT_S // (PROBE_WAIT_S + 1)
+"""How long the agent may hold back its answer to a readiness probe, which comes when models are ready."""
 
 # Only a shell can read the key from a file, and the agent makes it while this container starts; exec leaves
 # Triton as the process that gets signals.
@@ -99,8 +95,9 @@ def _build_triton(
         "grpc": names.TRITON_GRPC_PORT,
         "metrics": names.TRITON_METRICS_PORT,
     }
-    live = {"path": "/v2/health/live", "port": "http"}
-    started = {"path": f"/startz?wait={PROBE_WAIT_S}", "port": names.AGENT_PORT}
+    # A startup probe is asked for the first time up to two seconds after the start, and would hold up the
+    # pod; the agent knows a server that is starting from one that hangs.
+    live = {"path": "/livez", "port": names.AGENT_PORT}
     container = {
         "name": "triton",
         "image": image,
@@ -110,7 +107,6 @@ def _build_triton(
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()],
         "resources": meta.build_resources(template.resources, assigned),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "startupProbe": {"httpGet": started, "failureThreshold": _STARTS, **_PROMPT},
         "livenessProbe": {"httpGet": live, "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "lifecycle": {
             "preStop": {"httpGet": {"path": "/prestop", "port": names.AGENT_PORT, "scheme": "HTTP"}}
@@ -161,7 +157,12 @@ def _build_agent(models: repository.Repository, defaults: settings.Settings) -> 
             {"name": "GPUFLEET_AGENT_DRAIN_LIMIT_S", "value": str(DRAIN_LIMIT_S)},
         ],
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
-        "readinessProbe": probe(f"/readyz?wait={PROBE_WAIT_S}", failureThreshold=1, **_PROMPT),
+        "readinessProbe": probe(
+            f"/readyz?wait={PROBE_WAIT_S}",
+            periodSeconds=1,
+            failureThreshold=1,
+            timeoutSeconds=PROBE_WAIT_S + 1,
+        ),
         "livenessProbe": probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
         "resources": {"requests": {"cpu": "10m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": meta.build_container_security(read_only_root=True),

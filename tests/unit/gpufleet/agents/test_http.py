@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from gpufleet.agents.model import http, keeper, server, settings
+from tests.unit.gpufleet.observe import fakes
 
 LONG_S = 20
 """More than any test takes: an answer that comes only then is no answer."""
@@ -20,15 +21,13 @@ LONG_S = 20
 
 @dataclasses.dataclass
 class FakeServer:
-    """A server that comes up when it is told to."""
+    """A server that nobody has started, or that answers, or hangs."""
 
-    is_up: bool = False
-    asked: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    error: type[Exception] | None = server.ServerDownError
 
     async def loaded(self) -> dict[str, str]:
-        self.asked.set()
-        if not self.is_up:
-            raise server.ServerDownError
+        if self.error is not None:
+            raise self.error
         return {}
 
     async def load(self, name: str, config: str, *, is_ensemble: bool = False) -> None:
@@ -46,6 +45,7 @@ class Case:
     triton: FakeServer
     session: aiohttp.ClientSession
     drained: asyncio.Event
+    time: fakes.ManualClock
 
     async def ask(self, path: str) -> int:
         async with asyncio.timeout(LONG_S / 2), self.session.get(path) as answer:
@@ -62,11 +62,9 @@ def find_port() -> int:
 
 @pytest.fixture
 async def case(tmp_path: pathlib.Path) -> AsyncIterator[Case]:
-    port, triton, drained = find_port(), FakeServer(), asyncio.Event()
-    config = settings.AgentSettings(
-        host="127.0.0.1", port=port, first_poll_s=0.001, state=tmp_path / "loaded.json"
-    )
-    kept = keeper.Keeper(config, triton)
+    port, triton, drained, time = find_port(), FakeServer(), asyncio.Event(), fakes.ManualClock()
+    config = settings.AgentSettings(host="127.0.0.1", port=port, state=tmp_path / "loaded.json")
+    kept = keeper.Keeper(config, triton, time)
 
     async def drain() -> None:
         await drained.wait()
@@ -75,7 +73,7 @@ async def case(tmp_path: pathlib.Path) -> AsyncIterator[Case]:
         http.serving(kept, drain),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
-        yield Case(kept, triton, session, drained)
+        yield Case(kept, triton, session, drained, time)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +81,8 @@ async def case(tmp_path: pathlib.Path) -> AsyncIterator[Case]:
     [
         pytest.param("/healthz", 200, id="the agent lives"),
         pytest.param("/readyz", 503, id="nothing is loaded"),
-        pytest.param("/startz", 503, id="Triton is not up"),
+        pytest.param("/livez", 200, id="Triton may be starting"),
         pytest.param("/readyz?wait=0.01", 503, id="nothing is loaded in time"),
-        pytest.param("/startz?wait=0.01", 503, id="Triton is not up in time"),
         pytest.param("/readyz?wait=soon", 503, id="no number"),
         pytest.param("/readyz?wait=-1", 503, id="less than no time"),
         pytest.param("/models", 200, id="the report"),
@@ -103,11 +100,31 @@ async def test_a_probe_that_waits_is_answered_when_the_models_are_ready(case: Ca
     assert await probe == 200
 
 
-async def test_a_probe_that_waits_is_answered_when_triton_is_up(case: Case) -> None:
-    probe = case.asking(f"/startz?wait={LONG_S}")
-    await case.triton.asked.wait()
-    case.triton.is_up = True
-    assert await probe == 200
+@pytest.mark.parametrize(
+    ("error", "after_s", "expected"),
+    [
+        pytest.param(None, 0, 200, id="it answers"),
+        pytest.param(server.ServerDownError, 599, 200, id="it is starting"),
+        pytest.param(server.ServerDownError, 600, 503, id="it does not start"),
+        pytest.param(server.NoAnswerError, 0, 503, id="it hangs"),
+    ],
+)
+async def test_triton_lives(case: Case, error: type[Exception] | None, after_s: float, expected: int) -> None:
+    case.triton.error = error
+    await case.ask("/livez")
+    case.time.time_s += after_s
+    assert await case.ask("/livez") == expected
+
+
+async def test_a_server_that_comes_back_may_take_as_long_again(case: Case) -> None:
+    await case.ask("/livez")
+    case.triton.error = None
+    await case.ask("/livez")
+    case.time.time_s += 599
+    case.triton.error = server.ServerDownError
+    assert await case.ask("/livez") == 200
+    case.time.time_s += 599
+    assert await case.ask("/livez") == 200
 
 
 @pytest.mark.parametrize("is_draining", [pytest.param(True, id="draining"), pytest.param(False, id="lost")])

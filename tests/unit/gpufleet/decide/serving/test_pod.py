@@ -198,24 +198,18 @@ def test_the_agent_starts_first_stays_and_gates_traffic() -> None:
     assert agent["readinessProbe"]["httpGet"]["path"].startswith("/readyz?")
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        pytest.param("model-agent", "readinessProbe", id="readiness"),
-        pytest.param("triton", "startupProbe", id="start"),
-    ],
-)
-def test_a_probe_is_answered_before_the_kubelet_gives_it_up(name: str, kind: str) -> None:
-    probe = container(build(), name)[kind]
+def test_readiness_is_answered_before_the_kubelet_gives_it_up() -> None:
+    probe = container(build(), "model-agent")["readinessProbe"]
     wait_s = int(probe["httpGet"]["path"].partition("?wait=")[2])
     assert 0 < wait_s < probe["timeoutSeconds"]
     assert probe["periodSeconds"] == 1, "an answer that came late is followed by the next question at once"
 
 
-def test_triton_has_ten_minutes_to_start() -> None:
-    probe = container(build(), "triton")["startupProbe"]
-    assert probe["httpGet"]["port"] == 8090, "the agent tells when, the kubelet would ask once a second"
-    assert probe["failureThreshold"] * probe["timeoutSeconds"] == pod.START_LIMIT_S
+def test_triton_is_ready_as_soon_as_it_runs_and_restarted_when_the_agent_says_that_it_hangs() -> None:
+    triton = container(build(), "triton")
+    assert triton.keys().isdisjoint({"startupProbe", "readinessProbe"}), "the agent's readiness is the pod's"
+    assert triton["livenessProbe"]["httpGet"] == {"path": "/livez", "port": 8090}
+    assert triton["livenessProbe"]["periodSeconds"] * triton["livenessProbe"]["failureThreshold"] == 60
 
 
 def test_triton_drains_through_the_agent_within_its_grace() -> None:
