@@ -1,1 +1,1 @@
-"""The model agent: a sidecar that keeps one Triton server at the list of wanted models."""
+"""The model agent: it stands beside one Triton server and keeps it at the list of wanted models."""
