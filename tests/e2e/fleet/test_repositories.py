@@ -122,6 +122,7 @@ def secret(namespace: str, name: str, **values: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": values}
 
 
+@pytest.mark.machine
 def test_models_in_a_bucket(fleet: kubectl.Kubectl, namespace: str, bucket: dict[str, Any]) -> None:
     services.apply(fleet, service(namespace, {"s3": bucket}))
     wait_ready(fleet, namespace)
@@ -129,6 +130,7 @@ def test_models_in_a_bucket(fleet: kubectl.Kubectl, namespace: str, bucket: dict
     assert "GET OBJECT" in fleet.run("logs", "-n", namespace, "s3").upper()
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize(
     ("repository", "keys", "words"),
     [
