@@ -128,7 +128,7 @@ class Bench:
         ).splitlines()
         marks = {
             "Triton's first line": "",
-            "Triton up": "Started Metrics Service",
+            "Triton up": "Started HTTPService",
             "load asked": f"loading: {serving.MODEL}:",
             "loaded": f"successfully loaded '{serving.MODEL}'",
         }
