@@ -138,7 +138,7 @@ class Bench:
         """Back to an empty namespace."""
         for kind in kinds:
             self.client.run("delete", kind, "-n", serving.NAMESPACE, "--all", "--wait=false")
-        flags = ("--all", "--grace-period=1", "--force")
+        flags = ("--all", "--grace-period=0", "--force")
 
         def is_empty() -> bool:
             self.client.run("delete", "pods", "-n", serving.NAMESPACE, *flags)
