@@ -132,19 +132,18 @@ def test_models_in_a_bucket(fleet: kubectl.Kubectl, namespace: str, bucket: dict
 
 @pytest.mark.machine
 @pytest.mark.parametrize(
-    ("repository", "keys", "words"),
+    ("repository", "keys", "said"),
     [
         pytest.param(
             {},
             {**KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"},
-            ["ContainerCrashing", "Check account credentials"],
+            "Check account credentials",
             id="wrong credentials",
         ),
+        # Triton takes a bucket that it cannot look into for one that it may not.
+        pytest.param({"bucket": "nowhere"}, KEYS, "Check account credentials", id="no such bucket"),
         pytest.param(
-            {"bucket": "nowhere"}, KEYS, ["ContainerCrashing", "nowhere"], id="a bucket that does not exist"
-        ),
-        pytest.param(
-            {"path": "nowhere"}, KEYS, ["ModelLoadFailed", "doubler"], id="a folder that does not exist"
+            {"path": "nowhere"}, KEYS, "repository path is not a valid directory", id="no such folder"
         ),
     ],
 )
@@ -154,11 +153,13 @@ def test_a_store_that_gives_nothing_is_said(
     bucket: dict[str, Any],
     repository: dict[str, str],
     keys: dict[str, str],
-    words: list[str],
+    said: str,
 ) -> None:
     apply(fleet, secret(namespace, "others", **keys))
     wanted = {**bucket, "credentialsSecretName": "others", **repository}
     services.apply(fleet, service(namespace, {"s3": wanted}))
-    took_s = test_bad_input.wait_for_reason(fleet, namespace, services.NAME, *words)
-    print(f"{words}: {took_s:.1f} s")
+    # The kubelet starts it a second time at once, and only then takes its end for more than an accident.
+    test_bad_input.wait_for_kubelet(fleet, namespace, services.NAME, "CrashLoopBackOff")
+    took_s = test_bad_input.wait_for_reason(fleet, namespace, services.NAME, "ContainerCrashing", said)
+    print(f"{said}: {took_s:.1f} s")
     assert took_s <= test_bad_input.LIMIT_S
