@@ -30,7 +30,8 @@ def by_generation(fleet: kubectl.Kubectl, namespace: str) -> dict[str, set[str]]
     """UIDs of ready pods by the value of GENERATION."""
     found: dict[str, set[str]] = {}
     for pod in filter(services.is_ready, services.pods(fleet, namespace)):
-        variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0].get("env", [])}
+        [triton] = [one for one in pod["spec"]["containers"] if one["name"] == "triton"]
+        variables = {one["name"]: one.get("value", "") for one in triton.get("env", [])}
         found.setdefault(variables.get("GENERATION", ""), set()).add(pod["metadata"]["uid"])
     return found
 
