@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,9 @@ import prometheus_client
 import pydantic
 from aiohttp import web
 
-from gpufleet import settings
+from gpufleet import runtime, settings
+from gpufleet.decide.placement import whatif
+from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
 
 
@@ -24,6 +26,8 @@ class Life:
     read_holder: Callable[[], str] = lambda: ""
     cluster: cluster.Cluster | None = None
     """Set while this process leads."""
+    runtime: runtime.Runtime | None = None
+    """As the cluster."""
     is_synced: bool = False
 
 
@@ -38,6 +42,8 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/snapshot", _snapshot),
     ):
         app.router.add_get(url_path, _bind(answer, life))
+    app.router.add_get("/decisions", _ask_leader(decisions.read, life))
+    app.router.add_get("/what-if", _ask_leader(decisions.suppose, life))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, options.http_host, options.http_port).start()
@@ -53,6 +59,27 @@ def _bind(answer: Callable[[Life], Any], life: Life) -> Callable[[web.Request], 
         return response
 
     return handle
+
+
+def _ask_leader(
+    answer: Callable[[whatif.Present, Mapping[str, str]], decisions.Answer], life: Life
+) -> Callable[[web.Request], Any]:
+    """Of what only the leader knows; it is computed beside the event loop, on values that nobody changes."""
+
+    async def handle(request: web.Request) -> web.Response:
+        if life.runtime is None or not life.is_synced:
+            return _name_leader(life)
+        taken = decisions.take(life.runtime)
+        status, body = await asyncio.to_thread(answer, taken, request.query)
+        return web.json_response(body, status=status)
+
+    return handle
+
+
+def _name_leader(life: Life) -> web.Response:
+    holder = life.read_holder()
+    message = f"ask the leader: {holder}" if holder else "no leader is known yet"
+    return web.json_response({"message": message, "leader": holder}, status=503)
 
 
 async def _healthz(life: Life) -> web.Response:
@@ -75,9 +102,7 @@ async def _metrics(_: Life) -> web.Response:
 
 async def _snapshot(life: Life) -> web.Response:
     if life.cluster is None or not life.is_synced:
-        holder = life.read_holder()
-        message = f"ask the leader: {holder}" if holder else "no leader is known yet"
-        return web.json_response({"message": message, "leader": holder}, status=503)
+        return _name_leader(life)
     taken = life.cluster.read_snapshot()
     body = await asyncio.to_thread(msgspec.json.encode, taken, enc_hook=_encode_model)
     return web.Response(body=body, content_type="application/json")

@@ -48,7 +48,7 @@ class Leader:
 
     async def run(self) -> None:
         """Runs until cancelled. Raises watch.WatchEndedError where kopf has given up."""
-        self._life.cluster = self._cluster
+        self._life.cluster, self._life.runtime = self._cluster, self._runtime
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch_gauges())
@@ -63,7 +63,7 @@ class Leader:
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
                 tasks.create_task(prometheus.Sampler(self._options, self._note_look, self._clock).run())
         finally:
-            self._life.is_synced, self._life.cluster = False, None
+            self._life.is_synced, self._life.cluster, self._life.runtime = False, None, None
             await self._runtime.worker.close()
 
     def _mark_dirty(self, key: cluster.Key) -> None:

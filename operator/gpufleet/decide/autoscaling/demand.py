@@ -29,8 +29,12 @@ def weigh(
     carried: Mapping[str, float],
     past: Past,
     now_s: float,
+    rate: float = 1.0,
 ) -> autoscaling.Demand | None:
-    """Load against capacity; None where there is no objective, or nothing is known of either."""
+    """Load against capacity; None where there is no objective, or nothing is known of either.
+
+    A server carries what it does whatever the `rate` by which the load is supposed to be multiplied.
+    """
     offered = readings.offered.value
     spec = service.spec.autoscaling
     if service.spec.objective is None or spec is None or offered is None:
@@ -43,10 +47,10 @@ def weigh(
     if (arriving := readings.arriving or 0.0) > max(BURST * offered, offered + found.per_server / 2):
         expected = max(expected, arriving)
     return autoscaling.Demand(
-        offered=_round(offered),
-        expected=_round(expected),
-        margin=_round(margin),
-        noise=None if ahead is None or ahead.deviation is None else _round(ahead.deviation),
+        offered=_round(offered * rate),
+        expected=_round(expected * rate),
+        margin=_round(margin * rate),
+        noise=None if ahead is None or ahead.deviation is None else _round(ahead.deviation * rate),
         method=ahead.method if ahead else "LastValue",
         horizon_seconds=math.ceil(past.start_s),
         capacity=_round(found.per_server),

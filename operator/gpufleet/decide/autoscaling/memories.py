@@ -64,10 +64,12 @@ def scale_all(
     before: Memories,
     now: datetime.datetime,
     answers: Mapping[Any, Any] | None = None,
+    rate: float = 1.0,
 ) -> Pass:
     """For every service whose mode is not Off. Nothing is decided before Prometheus was asked.
 
-    `answers` are what the worker has found, by question.
+    `answers` are what the worker has found, by question. Another `rate` than 1 supposes that the offered load
+    were that many times what it is; what is remembered is what was seen all the same.
     """
     scaled = [one for one in view.services if one.spec.autoscaling and one.spec.autoscaling.mode != "Off"]
     if not scaled or not look.number:
@@ -80,7 +82,7 @@ def scale_all(
     for service in scaled:
         key = (service.metadata.namespace, service.metadata.name)
         known = before.get(service.metadata.uid)
-        found[service.metadata.uid] = _scale(service, view, pods[key], look, known, now, answers or {})
+        found[service.metadata.uid] = _scale(service, view, pods[key], look, known, now, answers or {}, rate)
     return Pass(
         {uid: one.scaling for uid, one in found.items()},
         {uid: one.remembered for uid, one in found.items()},
@@ -105,24 +107,26 @@ def _scale(
     before: Remembered | None,
     now: datetime.datetime,
     answers: Mapping[Any, Any],
+    rate: float,
 ) -> _Found:
     now_s, current = now.timestamp(), find_replicas(service, view)
     spec = service.spec.autoscaling
     if spec is None:
         raise ValueError(f"{service.metadata.name} is not scaled by load")
-    readings = signals.read(pods, look, capacity.find_delay_s(service))
-    known = _remember(service, before, pods, readings, current, now_s)
+    seen = signals.read(pods, look, capacity.find_delay_s(service))
+    readings = signals.multiply(seen, rate)
+    known = _remember(service, before, pods, seen, current, now_s)
     asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
     carried = {name: answers[question] for name, question in asked.items() if question in answers}
     past = weighing.Past(known.history, known.rehearsed, known.learnt, known.starts.p90_s())
-    demand = weighing.weigh(service, readings, carried, past, now_s)
+    demand = weighing.weigh(service, seen, carried, past, now_s, rate)
     _, late = known.starts.split_starting(pods, now_s)
     slept = sleep.look(
         service,
         spec,
         readings,
         current,
-        look.waiting.get((service.metadata.namespace, service.metadata.name), 0.0),
+        look.waiting.get((service.metadata.namespace, service.metadata.name), 0.0) * rate,
         known.idle_since_s,
         now_s,
     )

@@ -164,6 +164,49 @@ class _Seen:
         return Reading(value, "Partial" if lacks and self.kind in ("Ok", "Idle") else self.kind, self.age_s)
 
 
+def multiply(found: Readings, rate: float) -> Readings:
+    """As if `rate` times the requests came to the same servers.
+
+    Rates and busy instances grow with them. Waits, latencies and the cache do in ways that are not known:
+    they stay, but nobody waits where nobody asks.
+    """
+    if rate == 1.0:
+        return found
+
+    def times(one: Reading) -> Reading:
+        value = None if one.value is None else one.value * rate
+        kind: Class = "Idle" if value is not None and value <= _TINY and one.kind == "Ok" else one.kind
+        return dataclasses.replace(one, value=value, kind=kind)
+
+    supposed = dataclasses.replace(
+        found,
+        offered=times(found.offered),
+        shed=times(found.shed),
+        busy=times(found.busy),
+        items=times(found.items),
+        arriving=None if found.arriving is None else found.arriving * rate,
+        by_model={name: value * rate for name, value in found.by_model.items()},
+    )
+    return supposed if rate > 0 else _quieten(supposed)
+
+
+def _quieten(found: Readings) -> Readings:
+    """Nobody asks any more."""
+
+    def idle(one: Reading, value: float | None) -> Reading:
+        return dataclasses.replace(one, value=value, kind="Idle") if one.kind == "Ok" else one
+
+    return dataclasses.replace(
+        found,
+        pending=idle(found.pending, 0.0),
+        wait_s=idle(found.wait_s, None),
+        latency_s=idle(found.latency_s, found.latency_s.value),
+        kv_cache=idle(found.kv_cache, found.kv_cache.value),
+        ttft_s=idle(found.ttft_s, found.ttft_s.value),
+        itl_s=idle(found.itl_s, found.itl_s.value),
+    )
+
+
 def _classify(ready: int, found: Sequence[samples.PodSample], fresh: Sequence[samples.PodSample]) -> Class:
     if not fresh:
         return "Stale" if found else "Missing"

@@ -6,6 +6,7 @@ node, after everything that is assigned already but whose pods are not there yet
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,6 +21,14 @@ from gpufleet.state import assignment as assignments
 from gpufleet.state import fleet, names, snapshot
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written, and the scalings that led to it, by UID: with the clamps of the fleet."""
+
+    assignments: tuple[assignments.Assignment, ...]
+    scalings: Mapping[str, scaler.Scaling]
+
+
 def assign(
     view: snapshot.Snapshot,
     scalings: Mapping[str, scaler.Scaling],
@@ -27,6 +36,16 @@ def assign(
     limits: brakes.Limits = brakes.NONE,
 ) -> tuple[assignments.Assignment, ...]:
     """Every assignment that differs from the one the object has; `scalings` are by a service's UID."""
+    return plan(view, scalings, now, limits).assignments
+
+
+def plan(
+    view: snapshot.Snapshot,
+    scalings: Mapping[str, scaler.Scaling],
+    now: datetime.datetime,
+    limits: brakes.Limits = brakes.NONE,
+) -> Plan:
+    """As `assign`, with what became of the scalings on the way."""
     scalings = brakes.limit_shrinking(view.services, scalings, limits.disruption_gpus_per_hour, now)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
@@ -37,12 +56,13 @@ def assign(
     lacking = books.book_all([*promises.of_services(services, pods), *promises.of_jobs(view.jobs, pods)])
     services = list(surge.grant(services, books, pods, lacking))
     starting = brakes.Surge(services, pods, limits.surge_gpus)
-    scaled = growth.grant(services, books, scalings, lacking, starting)
+    scaled = list(growth.grant(services, books, scalings, lacking, starting))
     jobs = _assign_jobs(view, resolver, books, pods)
-    return (
+    changes = (
         *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),
         *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
     )
+    return Plan(changes, {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None})
 
 
 def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:

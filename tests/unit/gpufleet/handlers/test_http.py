@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gpufleet import settings
+from gpufleet import runtime, settings, worker
+from gpufleet.decide.autoscaling import memories
 from gpufleet.handlers import http
 from gpufleet.observe import cluster
 from gpufleet.report import metrics
+from gpufleet.state import samples
+from tests import builders_api
 from tests.unit.gpufleet.observe import fakes
 
 
@@ -62,6 +66,103 @@ async def test_metrics(unused_tcp_port: int) -> None:
     status, body = await ask(STANDBY, "/metrics", unused_tcp_port)
     assert status == 200
     assert b"gpufleet_leader 0.0" in body
+
+
+def build_scaling_leader(number: int = 1) -> http.Life:
+    """A leader that scales `vision` and has looked at it, if `number` is not 0."""
+    life = build_leader()
+    assert life.cluster is not None
+    life.cluster.note_event("TritonService", None, scaled_service())
+    time_source = fakes.ManualClock()
+    running = runtime.Runtime(None, life.cluster, settings.Settings(), time_source, worker.Worker(["false"]))  # type: ignore[arg-type]
+    running.look = samples.Look(number, 0.0) if number else samples.NOT_ASKED
+    running.scaled = memories.scale_all(life.cluster.read_snapshot(), running.look, {}, time_source.now())
+    return dataclasses.replace(life, runtime=running)
+
+
+def scaled_service() -> dict[str, Any]:
+    scaling = {"maxReplicas": 3, "targets": [{"signal": "RequestRate", "value": 10}]}
+    raw = builders_api.make_service("vision", "team", autoscaling=scaling)
+    raw["metadata"] |= {"uid": "uid-vision", "generation": 1}
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("life", "path", "status", "says"),
+    [
+        pytest.param(STANDBY, "/decisions", 503, {"leader": "the-other"}, id="a standby names the leader"),
+        pytest.param(build_leader(), "/decisions", 503, {"leader": ""}, id="a leader that does not work yet"),
+        pytest.param(build_scaling_leader(), "/what-if", 400, "name the service", id="no name"),
+        pytest.param(
+            build_scaling_leader(),
+            "/what-if?namespace=team&name=vision&rate=fast",
+            400,
+            "rate is 'fast': it must be a number from 0 to 1000",
+            id="no number",
+        ),
+        pytest.param(
+            build_scaling_leader(), "/what-if?namespace=team&name=vision", 400, "rate is ''", id="no rate"
+        ),
+        pytest.param(
+            build_scaling_leader(), "/what-if?namespace=team&name=vision&rate=nan", 400, "rate", id="NaN"
+        ),
+        pytest.param(
+            build_scaling_leader(),
+            "/what-if?namespace=team&name=vision&rate=1001",
+            400,
+            "rate",
+            id="too much",
+        ),
+        pytest.param(
+            build_scaling_leader(),
+            "/what-if?namespace=team&name=other&rate=2",
+            404,
+            "there is no TritonService team/other",
+            id="unknown",
+        ),
+        pytest.param(
+            build_scaling_leader(0),
+            "/what-if?namespace=team&name=vision&rate=2",
+            409,
+            "nothing is decided yet: Prometheus was not asked yet",
+            id="nothing decided",
+        ),
+    ],
+)
+async def test_refusals_say_why(
+    life: http.Life, path: str, status: int, says: str | dict[str, Any], unused_tcp_port: int
+) -> None:
+    found, body = await ask(life, path, unused_tcp_port)
+    told = json.loads(body)
+    assert found == status
+    assert says.items() <= told.items() if isinstance(says, dict) else says in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param("", ["vision"], id="all"),
+        pytest.param("?namespace=team", ["vision"], id="its namespace"),
+        pytest.param("?namespace=other", [], id="another namespace"),
+        pytest.param("?namespace=team&name=vision", ["vision"], id="itself"),
+        pytest.param("?namespace=team&name=v", [], id="another name"),
+    ],
+)
+async def test_decisions(query: str, expected: list[str], unused_tcp_port: int) -> None:
+    status, body = await ask(build_scaling_leader(), f"/decisions{query}", unused_tcp_port)
+    assert status == 200
+    assert [one["name"] for one in json.loads(body)["services"]] == expected
+
+
+async def test_asking_what_if_changes_nothing(unused_tcp_port: int) -> None:
+    life = build_scaling_leader()
+    assert life.runtime is not None
+    before = life.runtime.scaled
+    path = "/what-if?namespace=team&name=vision&rate=2"
+    status, body = await ask(life, path, unused_tcp_port)
+    told = json.loads(body)
+    assert (status, told["rate"], told["decision"]["replicas"]) == (200, 2.0, 1)
+    assert life.runtime.scaled is before
 
 
 async def ask(life: http.Life, path: str, port: int) -> tuple[int, bytes]:

@@ -6,6 +6,7 @@ import pytest
 
 from gpufleet.decide.autoscaling import signals
 from gpufleet.state import fleet, samples
+from tests.unit.gpufleet.decide.autoscaling.builders import make_look, make_pods, read, waiting
 
 NAMESPACE = "team-a"
 
@@ -142,3 +143,22 @@ def test_devices_are_told_by_what_they_are() -> None:
 def test_without_dcgm_nothing_else_is_lacking() -> None:
     found = signals.read(TWO, look(a=BUSY, b=BUSY))
     assert (found.gr_engine_active.kind, found.offered.kind) == ("Missing", "Ok")
+
+
+def test_a_supposed_load_grows_rates_and_leaves_waits() -> None:
+    seen = read(2, **waiting(80), busy=0.3, shed=1.0, pending=4.0, latency_s=0.2)
+    twice = signals.multiply(seen, 2.0)
+    assert (twice.offered.value, twice.shed.value, twice.busy.value) == (40.0, 4.0, 1.2)
+    assert (twice.wait_s, twice.pending, twice.latency_s) == (seen.wait_s, seen.pending, seen.latency_s)
+
+
+def test_a_supposed_load_of_none_is_idle() -> None:
+    none = signals.multiply(read(2, **waiting(80), pending=4.0), 0.0)
+    kinds = {none.offered.kind, none.pending.kind, none.wait_s.kind, none.busy.kind}
+    assert (kinds, none.pending.value, none.wait_s.value) == ({"Idle"}, 0.0, None)
+
+
+def test_what_is_not_known_stays_so_at_any_load() -> None:
+    pods = make_pods(2)
+    lacking = signals.read(pods, make_look((), error="away"))
+    assert signals.multiply(lacking, 0.0) == signals.multiply(lacking, 3.0) == lacking
