@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import memories
 from gpufleet.decide.placement import assign, brakes
 from gpufleet.report import metrics
+from gpufleet.report import scaling as telemetry
 from gpufleet.runtime import Key, Runtime
 from gpufleet.state import assignment
 
@@ -29,7 +31,10 @@ async def run_once(runtime: Runtime) -> None:
         for question in found.questions:
             runtime.worker.ask(question, runtime.wake_cycle)
         limits = brakes.Limits(runtime.settings.disruption_gpus_per_hour, runtime.settings.surge_gpus)
-        for wanted in assign.assign(view, found.scalings, now, limits):
+        plan = assign.plan(view, found.scalings, now, limits)
+        runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
+        telemetry.note(runtime.scaled)
+        for wanted in plan.assignments:
             try:
                 written = await assignments.apply(runtime.client, wanted)
                 runtime.cluster.note_written(written)

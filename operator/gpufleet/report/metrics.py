@@ -22,6 +22,21 @@ API_WRITES = prometheus_client.Counter(
 AUTOSCALER_DECISIONS = prometheus_client.Counter(
     "gpufleet_autoscaler_decisions_total", "Decisions about the number of servers, by reason.", ["reason"]
 )
+AUTOSCALER_SERVICES = prometheus_client.Gauge(
+    "gpufleet_autoscaler_services", "Services that are scaled, by the class of their load.", ["mode", "type"]
+)
+AUTOSCALER_HELD = prometheus_client.Gauge(
+    "gpufleet_autoscaler_held_services", "Services whose number something moved or held.", ["reason"]
+)
+AUTOSCALER_SERVERS = prometheus_client.Gauge(
+    "gpufleet_autoscaler_servers", "Servers that scaled services have.", ["mode"]
+)
+AUTOSCALER_WANTED = prometheus_client.Gauge(
+    "gpufleet_autoscaler_wanted_servers", "Servers that signals ask for, before any clamp.", ["mode"]
+)
+AUTOSCALER_GRANTED = prometheus_client.Gauge(
+    "gpufleet_autoscaler_granted_servers", "Servers that all clamps have left of them.", ["mode"]
+)
 PROMETHEUS_UP = prometheus_client.Gauge(
     "gpufleet_prometheus_up", "1 where the last round of queries was answered, else 0."
 )
