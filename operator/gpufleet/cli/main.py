@@ -13,7 +13,11 @@ import click
 
 import gpufleet
 
-_GROUPS = {"profile": "gpufleet.cli.profile", "triton": "gpufleet.cli.triton"}
+_GROUPS = {
+    "explain": "gpufleet.cli.explain",
+    "profile": "gpufleet.cli.profile",
+    "triton": "gpufleet.cli.triton",
+}
 """Commands with a module of their own, which has them under the same name."""
 
 

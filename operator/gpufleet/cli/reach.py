@@ -1,0 +1,141 @@
+"""The cluster of the user's kubeconfig, and through its API server the operator's read API.
+
+Two operators share one Service and only one of them leads. The API server picks one at random for each
+request, so that asking again needs no further right; who may use the proxy of pods asks the leader itself.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from gpufleet.api import meta, triton_service
+
+SERVICE = "gpufleet"
+PORT = 8080
+TIMEOUT_S = 10.0
+ATTEMPTS = 10
+"""Of which each finds one of two operators: all miss the leader once in a thousand times."""
+
+Answer = tuple[int, dict[str, Any]]
+"""HTTP status and the operator's own words."""
+Get = Callable[[str], tuple[int, bytes]]
+
+
+class UnreachableError(Exception):
+    """The read API did not answer; the text says what did, and what would help."""
+
+
+class Cluster:
+    """Of a context of the kubeconfig. Raises click.ClickException where there is none."""
+
+    def __init__(self, context: str | None) -> None:
+        from kubernetes import client, config
+
+        try:
+            config.load_kube_config(context=context)
+            contexts, active = config.list_kube_config_contexts()
+        except config.ConfigException as error:
+            raise click.ClickException(f"no cluster: {error}") from error
+        chosen = next((one for one in contexts if one["name"] == context), active)
+        self.namespace = str(chosen["context"].get("namespace") or "default")
+        self._api = client.ApiClient()
+
+    def read_service(self, namespace: str, name: str) -> dict[str, Any]:
+        """The TritonService as it is stored. Raises click.ClickException."""
+        where = ("apis", meta.GROUP, meta.VERSION, "namespaces", namespace, triton_service.PLURAL, name)
+        try:
+            status, body = self.get("/" + "/".join(urllib.parse.quote(one, safe="") for one in where))
+        except UnreachableError as error:
+            raise click.ClickException(str(error)) from error
+        found = _parse(body)
+        if status == 200 and found is not None:
+            return found
+        said = (found or {}).get("message") or f"HTTP {status}"
+        raise click.ClickException(f"TritonService {namespace}/{name} cannot be read: {said}")
+
+    def get(self, url: str) -> tuple[int, bytes]:
+        """HTTP status and body, whatever they are. Raises UnreachableError where nothing answers."""
+        import urllib3
+
+        request = self._api.param_serialize("GET", url, header_params={}, auth_settings=["BearerToken"])
+        try:
+            response = self._api.call_api(*request, _request_timeout=TIMEOUT_S)
+            return int(response.status), bytes(response.read())
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnreachableError(f"the API server does not answer: {error}") from error
+
+
+def ask_through(get: Get, namespace: str, path: str, query: Mapping[str, str]) -> Answer:
+    """The leader's answer, by way of the API server. Raises UnreachableError."""
+    root, asked = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}", _join(path, query)
+    leader = ""
+    for _ in range(ATTEMPTS):
+        status, body = _read(*get(f"{root}/services/{SERVICE}:http/proxy{asked}"))
+        if not _is_standby(status, body):
+            return status, body
+        if body["leader"] and body["leader"] != leader:
+            leader = str(body["leader"])
+            found = _ask_pod(get, f"{root}/pods/{urllib.parse.quote(leader, safe='')}:{PORT}/proxy{asked}")
+            if found:
+                return found
+    raise UnreachableError(
+        f"only operators that stand by have answered; the leader is {leader or 'not known'}"
+    )
+
+
+def ask_directly(server: str, path: str, query: Mapping[str, str]) -> Answer:
+    """The answer of the operator at this URL. Raises UnreachableError."""
+    try:
+        with urllib.request.urlopen(server.rstrip("/") + _join(path, query), timeout=TIMEOUT_S) as response:
+            status, body = _read(response.status, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            status, body = _read(error.code, error.read())
+    except (OSError, ValueError) as error:
+        raise UnreachableError(f"{server} does not answer: {error}") from error
+    if _is_standby(status, body):
+        raise UnreachableError(f"{server} is no leader: {body['message']}")
+    return status, body
+
+
+def _join(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{urllib.parse.urlencode(query)}"
+
+
+def _ask_pod(get: Get, url: str) -> Answer | None:
+    """None where one may not, or the pod is none."""
+    try:
+        status, body = _read(*get(url))
+    except UnreachableError:
+        return None
+    return None if _is_standby(status, body) else (status, body)
+
+
+def _read(status: int, body: bytes) -> Answer:
+    """Raises UnreachableError where another than the operator has answered."""
+    found = _parse(body)
+    if found is None:
+        raise UnreachableError(f"HTTP {status} without JSON: is the operator an older one?")
+    if found.get("kind") == "Status":
+        help_ = " (bind the Role gpufleet-snapshot, see the chart's README)" if status == 403 else ""
+        raise UnreachableError(f"{found.get('message') or status}{help_}")
+    return status, found
+
+
+def _is_standby(status: int, body: Mapping[str, Any]) -> bool:
+    return status == 503 and "leader" in body
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
