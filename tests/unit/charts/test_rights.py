@@ -119,3 +119,11 @@ def test_reading_the_snapshot_is_a_right_of_its_own() -> None:
     [port] = service["spec"]["ports"]
     assert rule["verbs"] == ["get"]
     assert f"{service['metadata']['name']}:{port['name']}" in rule["resourceNames"]
+
+
+def test_readers_of_the_whole_fleet_are_named_by_the_platform_team() -> None:
+    bindings = [one["metadata"]["name"] for one in rendering.of_kind("RoleBinding")]
+    assert "gpufleet-snapshot" not in bindings
+    binding = find("RoleBinding", "gpufleet-snapshot", 'userRoles.readers=[{"kind":"Group","name":"sre"}]')
+    assert binding["roleRef"]["name"] == "gpufleet-snapshot"
+    assert binding["subjects"] == [{"kind": "Group", "name": "sre"}]

@@ -18,6 +18,9 @@ from tests.unit.charts import rendering
         pytest.param("image.tag=v1:2", "/image/tag", id="a tag that is none"),
         pytest.param('imagePullSecrets=["a"]', "/imagePullSecrets/0", id="a Secret without name"),
         pytest.param("crds.create=perhaps", "/crds/create", id="a word for a boolean"),
+        pytest.param(
+            'userRoles.readers=[{"kind":"Team","name":"a"}]', "/userRoles/readers/0/kind", id="no subject"
+        ),
         pytest.param("operator.logLevel=LOUD", "/operator/logLevel", id="unknown log level"),
         pytest.param("operator.workers=0", "/operator/workers", id="no worker"),
         pytest.param("operator.writeRate=0", "/operator/writeRate", id="no write"),
