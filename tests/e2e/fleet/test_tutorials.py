@@ -64,7 +64,8 @@ def surroundings(fleet: kubectl.Kubectl, tmp_path: pathlib.Path) -> dict[str, st
     programs.mkdir()
     for name in ("kubectl", "helm"):
         (programs / name).symlink_to(binaries.ensure(name))
-    (programs / "gpufleet").symlink_to(pathlib.Path(sys.executable).parent / "gpufleet")
+    for name in ("gpufleet", "kubectl-gpufleet"):
+        (programs / name).symlink_to(pathlib.Path(sys.executable).parent / name)
     config = tmp_path / "kubeconfig"
     shutil.copy(fleet.kubeconfig, config)
     path = f"{programs}:{os.environ['PATH']}"
