@@ -45,7 +45,10 @@ class Cluster:
             raise click.ClickException(f"no cluster: {error}") from error
         chosen = next((one for one in contexts if one["name"] == context), active)
         self.namespace = str(chosen["context"].get("namespace") or "default")
-        self._api = client.ApiClient()
+        options = client.Configuration.get_default_copy()
+        # One that does not answer is told at once, without a line for every try.
+        options.retries = False
+        self._api = client.ApiClient(options)
 
     def read_service(self, namespace: str, name: str) -> dict[str, Any]:
         """The TritonService as it is stored. Raises click.ClickException."""

@@ -94,11 +94,15 @@ def run(
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "here",
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "clusters": [
+                {"name": "c", "cluster": {"server": url}},
+                {"name": "down", "cluster": {"server": "http://127.0.0.1:1"}},
+            ],
             "users": [{"name": "u", "user": {"token": "t"}}],
             "contexts": [
                 {"name": "here", "context": {"cluster": "c", "user": "u", "namespace": namespace}},
                 {"name": "there", "context": {"cluster": "c", "user": "u", "namespace": "team"}},
+                {"name": "down", "context": {"cluster": "down", "user": "u"}},
             ],
         }
         path = folder / "kubeconfig"
@@ -178,6 +182,13 @@ def test_exit_code_1(
     found = run(answers, tmp_path, *args)
     assert found.exit_code == 1, found.output
     assert says in found.output
+
+
+def test_an_api_server_that_does_not_answer(tmp_path: pathlib.Path) -> None:
+    found = run({}, tmp_path, "tsvc/vision", "--context", "down")
+    assert found.exit_code == 1
+    assert "the API server does not answer" in found.output
+    assert "Retrying" not in found.output
 
 
 @pytest.mark.parametrize("args", [["-n", "team"], ["--context", "there"]])

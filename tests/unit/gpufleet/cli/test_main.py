@@ -9,7 +9,7 @@ from click import testing
 from gpufleet.cli import main
 
 
-@pytest.mark.parametrize("command", ["operator", "agent", "simgpu", "sandbox"])
+@pytest.mark.parametrize("command", ["operator", "agent", "simgpu", "explain", "sandbox"])
 def test_help_lists_every_command(command: str) -> None:
     result = testing.CliRunner().invoke(main.main, ["--help"])
     assert result.exit_code == 0, result.output
