@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
 
+from gpufleet.api import autoscaling
 from gpufleet.cli import remedies, sentences
 from gpufleet.decide.autoscaling import memories, overview
 from gpufleet.state import samples
+from tests import strategies_api
 from tests.builders import NOW, make_service
 from tests.unit.gpufleet.decide.autoscaling.builders import make_spec
 from tests.unit.gpufleet.decide.autoscaling.test_memories import Fleet, make, outage
@@ -367,3 +370,12 @@ def test_ages(age_s: int, expected: str) -> None:
 )
 def test_numbers(value: float, expected: str) -> None:
     assert sentences.number(value) == expected
+
+
+@given(decision=strategies_api.statuses(autoscaling.ScalingDecision))
+def test_any_record_can_be_told(decision: dict[str, Any]) -> None:
+    """Whatever an operator of another version has written, as long as the API server took it."""
+    told = list(sentences.tell(sentences.Told(recorded(decision), unreachable="forbidden"), NOW))
+    assert told[0] == "default/vision has 2 servers, 1 ready."
+    assert any(line.startswith("So ") for line in told)
+    assert told[-1].endswith(f"{decision['reason']}: {decision.get('message', '')}")
