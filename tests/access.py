@@ -40,13 +40,16 @@ def make_token(client: kubectl.Kubectl) -> str:
     return client.run("create", "token", ACCOUNT, "-n", charts.NAMESPACE, "--duration=24h").strip()
 
 
-def write_kubeconfig(client: kubectl.Kubectl, path: pathlib.Path) -> pathlib.Path:
-    """A kubeconfig with which a process outside the cluster has exactly the operator's rights."""
+def write_kubeconfig(client: kubectl.Kubectl, path: pathlib.Path, token: str = "") -> pathlib.Path:
+    """A kubeconfig with which a process outside the cluster has exactly the rights of the token.
+
+    Without one they are the operator's.
+    """
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "c", "cluster": read_admin(client.kubeconfig)}],
-        "users": [{"name": "u", "user": {"token": make_token(client)}}],
+        "users": [{"name": "u", "user": {"token": token or make_token(client)}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }

@@ -6,6 +6,7 @@ through the API server's proxy is taken by the tutorial on autoscaling, on real 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests import builders_api
+from gpufleet_sandbox import kubectl
+from tests import access, builders_api
 from tests.integration.conftest import Cluster
 from tests.integration.operator import process, prometheus
 
@@ -128,3 +130,25 @@ def test_a_service_that_is_not_there(served: Cluster) -> None:
     found = explain(served, "tsvc/nobody", "-n", "default")
     assert found.returncode == 1
     assert '"nobody" not found' in found.stderr
+
+
+def test_the_charts_role_is_enough(served: Cluster, loaded: str, tmp_path: pathlib.Path) -> None:
+    """The chart's Service has no pods here: what lies before them is the API server's own judgement."""
+    client = kubectl.Kubectl(served.kubectl_path, served.kubeconfig)
+    access.install_chart(client)
+    served.kubectl("create", "serviceaccount", "reader", "-n", loaded)
+    account = f"--serviceaccount={loaded}:reader"
+    served.kubectl("create", "rolebinding", "reader", "--clusterrole=gpufleet-view", account, "-n", loaded)
+    token = served.kubectl("create", "token", "reader", "-n", loaded).strip()
+    config = access.write_kubeconfig(client, tmp_path / "kubeconfig", token)
+    reader = dataclasses.replace(served, kubeconfig=config)
+
+    refused = explain(reader, f"tsvc/{NAME}", "-n", loaded)
+    assert refused.returncode == 0, refused.stderr
+    assert "(bind the Role gpufleet-snapshot" in refused.stdout
+    assert "ScaledUp: from 1 to 2 servers" in refused.stdout
+
+    subject = {"kind": "ServiceAccount", "name": "reader", "namespace": loaded}
+    access.install_chart(client, **{f"userRoles.readers[0].{key}": value for key, value in subject.items()})
+    let_through = explain(reader, f"tsvc/{NAME}", "-n", loaded)
+    assert 'no endpoints available for service "gpufleet' in let_through.stdout
