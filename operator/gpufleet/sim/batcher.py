@@ -2,6 +2,9 @@
 
 An idle instance takes what waits, up to the largest batch; fewer than a preferred size wait for at most the
 queue delay (triton-inference-server/core: src/dynamic_batch_scheduler.cc). All times are in seconds.
+
+`Server` goes from batch to batch and not from event to event: between two dispatches the queue only grows, so
+that a batch is known by when an instance is free and who has come by then.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gpufleet.decide.triton import service_time
 
 _WARM_UP = 0.1
 """Share of the requests that come before the queue is in its steady state."""
+_FORGET = 4096
+"""Requests that were served are dropped from the list in lumps of this size."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +47,99 @@ class Model:
             return mean_s
         variance = math.log(1 + self.spread**2)
         return mean_s * rng.lognormvariate(-variance / 2, math.sqrt(variance))
+
+
+class Batch(NamedTuple):
+    """Requests that are executed together; `came_s` is sorted."""
+
+    start_s: float
+    end_s: float
+    came_s: Sequence[float]
+
+
+class Server:
+    """One model on one Triton: who waits, and until when its instances are busy.
+
+    `queue_limit` is Triton's max_queue_size: who comes while so many wait is refused; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        setting: service_time.Setting,
+        model: Model,
+        rng: random.Random,
+        *,
+        queue_limit: int = 0,
+        since_s: float = 0.0,
+    ) -> None:
+        self.shed: list[float] = []
+        """When those came that were refused."""
+        self._setting = setting
+        self._model = model
+        self._rng = rng
+        self._limit = queue_limit or None
+        self._largest = max(1, setting.max_batch)
+        self._fills_at = max(1, setting.fills_at) if setting.delay_s else 1
+        self._known: list[float] = []
+        self._head = 0
+        self._free_s = [since_s] * setting.instances
+
+    def offer(self, came_s: Sequence[float]) -> None:
+        """Requests that come, in order, and after all that were offered before."""
+        self._known.extend(came_s)
+
+    def waiting(self, now_s: float) -> Sequence[float]:
+        """When those came that are in the queue; all batches that start by now have to be taken before."""
+        end = bisect_right(self._known, now_s, self._head)
+        return self._known[self._head : end if self._limit is None else min(end, self._head + self._limit)]
+
+    def take(self, until_s: float) -> Batch | None:
+        """The next batch, if it starts by then; everything that comes by then has to be offered."""
+        known, head = self._known, self._head
+        if head >= len(known):
+            return None
+        start_s, size = self._find_start()
+        if start_s > until_s:
+            return None
+        if self._limit is not None and size > self._limit:
+            self._refuse(size)
+            size = self._limit
+        size = min(size, self._largest)
+        came_s = known[head : head + size]
+        self._advance(size)
+        busy = sum(one > start_s for one in self._free_s) if len(self._free_s) > 1 else 0
+        end_s = start_s + self._model.draw_s(size, busy, self._rng)
+        heapq.heapreplace(self._free_s, end_s)
+        return Batch(start_s, end_s, came_s)
+
+    def _find_start(self) -> tuple[float, int]:
+        """When the next batch starts, and how many wait then.
+
+        An instance that is idle starts at the request that fills a batch, or when the first has waited long
+        enough; who comes at the very same moment is too late.
+        """
+        known, head = self._known, self._head
+        free_s, filled = self._free_s[0], head + self._fills_at - 1
+        ready_s = known[head] + self._setting.delay_s
+        is_filled = filled < len(known) and known[filled] <= ready_s
+        if is_filled:
+            ready_s = known[filled]
+        if ready_s >= free_s and is_filled:
+            return ready_s, self._fills_at
+        start_s = ready_s if ready_s >= free_s else free_s
+        return start_s, bisect_right(known, start_s, head) - head
+
+    def _refuse(self, waiting: int) -> None:
+        """Takes those out who came when the queue was full: nothing left it since the dispatch before."""
+        first = self._head + (self._limit or 0)
+        self.shed += self._known[first : self._head + waiting]
+        del self._known[first : self._head + waiting]
+
+    def _advance(self, size: int) -> None:
+        self._head += size
+        if self._head > _FORGET:
+            del self._known[: self._head]
+            self._head = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,83 +172,43 @@ def run_open(
     Arrivals have a seed of their own: equal ones can be sent to a real server.
     """
     rng = random.Random(seed)
-    arrivals = itertools.accumulate(rng.expovariate(rate) for _ in range(requests))
-    return _Server(setting, model, random.Random(service_seed)).run(arrivals, lambda _: None, requests)
+    server = Server(setting, model, random.Random(service_seed))
+    server.offer(list(itertools.accumulate(rng.expovariate(rate) for _ in range(requests))))
+    batches: list[Batch] = []
+    while batch := server.take(math.inf):
+        batches.append(batch)
+    return _summarise(batches, requests, model.overhead_s)
 
 
 def run_closed(
     setting: service_time.Setting, model: Model, concurrency: int, requests: int = 20_000, seed: int = 1
 ) -> Run:
     """So many clients that each send again as soon as they are answered."""
-    rng = random.Random(seed)
-    think_s = model.overhead_s
-    return _Server(setting, model, rng).run(
-        iter([0.0] * concurrency), lambda done_s: done_s + think_s, requests
-    )
+    server = Server(setting, model, random.Random(seed))
+    server.offer([0.0] * concurrency)
+    batches: list[Batch] = []
+    running: list[tuple[float, int]] = []
+    done = 0
+    while done < requests:
+        # Who starts at the moment of an answer does not see yet who is back from it.
+        batch = server.take(running[0][0] if running else math.inf)
+        if batch is not None:
+            batches.append(batch)
+            heapq.heappush(running, (batch.end_s, len(batch.came_s)))
+            continue
+        end_s, size = heapq.heappop(running)
+        done += size
+        server.offer([end_s + model.overhead_s] * size)
+    return _summarise(batches, requests, model.overhead_s)
 
 
-class _Server:
-    """Events are (time, number, kind, instance): numbers keep the order of what happens at the same time."""
-
-    def __init__(self, setting: service_time.Setting, model: Model, rng: random.Random) -> None:
-        self._setting = setting
-        self._model = model
-        self._rng = rng
-        self._waiting: deque[float] = deque()
-        self._idle = list(range(setting.instances))
-        self._running: dict[int, list[float]] = {}
-        self._events: list[tuple[float, int, str, int]] = []
-        self._numbers = itertools.count()
-        self._batches: list[int] = []
-
-    def run(
-        self, arrivals: Iterator[float], next_arrival: Callable[[float], float | None], requests: int
-    ) -> Run:
-        """Until so many requests are answered."""
-        done: list[tuple[float, float]] = []
-        self._schedule_next(arrivals)
-        while self._events and len(done) < requests:
-            now_s, _, kind, instance = heapq.heappop(self._events)
-            if kind == "arrive":
-                self._waiting.append(now_s)
-                self._schedule_next(arrivals)
-            elif kind == "return":
-                self._waiting.append(now_s)
-            elif kind == "end":
-                for came_s in self._running.pop(instance):
-                    done.append((came_s, now_s))
-                    again_s = next_arrival(now_s)
-                    if again_s is not None:
-                        self._push(again_s, "return")
-                self._idle.append(instance)
-            self._dispatch(now_s)
-        return self._summarise(done)
-
-    def _schedule_next(self, arrivals: Iterator[float]) -> None:
-        due_s = next(arrivals, None)
-        if due_s is not None:
-            self._push(due_s, "arrive")
-
-    def _push(self, when_s: float, kind: str, instance: int = 0) -> None:
-        heapq.heappush(self._events, (when_s, next(self._numbers), kind, instance))
-
-    def _dispatch(self, now_s: float) -> None:
-        while self._idle and self._waiting:
-            size = min(len(self._waiting), max(1, self._setting.max_batch))
-            due_s = self._waiting[0] + self._setting.delay_s
-            if size < self._setting.fills_at and due_s > now_s:
-                self._push(due_s, "look")
-                return
-            instance = self._idle.pop()
-            self._running[instance] = [self._waiting.popleft() for _ in range(size)]
-            self._batches.append(size)
-            took_s = self._model.draw_s(size, self._setting.instances - len(self._idle) - 1, self._rng)
-            self._push(now_s + took_s, "end", instance)
-
-    def _summarise(self, done: list[tuple[float, float]]) -> Run:
-        kept = done[int(len(done) * _WARM_UP) :]
-        latencies = sorted(end_s - came_s + self._model.overhead_s for came_s, end_s in kept)
-        first_s, last_s = kept[0][1], kept[-1][1]
-        batches = self._batches[int(len(self._batches) * _WARM_UP) :]
-        throughput = (len(kept) - 1) / (last_s - first_s) if last_s > first_s else math.inf
-        return Run(tuple(latencies), throughput, sum(batches) / len(batches))
+def _summarise(batches: Sequence[Batch], requests: int, overhead_s: float) -> Run:
+    """In the order in which they are answered, up to the batch that answers the last request."""
+    done = [(came_s, end_s) for _, end_s, came in sorted(batches, key=lambda one: one.end_s) for came_s in came]
+    last_s = done[requests - 1][1]
+    kept = [one for one in done[int(requests * _WARM_UP) :] if one[1] <= last_s]
+    sizes = [len(one.came_s) for one in batches[int(len(batches) * _WARM_UP) :]]
+    first_s = kept[0][1]
+    throughput = (len(kept) - 1) / (last_s - first_s) if last_s > first_s else math.inf
+    latencies = sorted(end_s - came_s + overhead_s for came_s, end_s in kept)
+    return Run(tuple(latencies), throughput, sum(sizes) / len(sizes))
