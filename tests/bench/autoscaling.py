@@ -51,7 +51,9 @@ class Contestant:
     make: Callable[[float, service.Setup], service.Policy]
 
 
-def _bounded(policy: Callable[[float, int, int], service.Policy]) -> Callable[[float, service.Setup], service.Policy]:
+def _bounded(
+    policy: Callable[[float, int, int], service.Policy],
+) -> Callable[[float, service.Setup], service.Policy]:
     return lambda target, setup: policy(target, setup.min_replicas, setup.max_replicas)
 
 

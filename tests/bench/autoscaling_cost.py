@@ -1,4 +1,4 @@
-"""What one pass of the autoscaler costs: 1,000 services with 10,000 pods, answers as Prometheus gives them."""
+"""What one pass of the autoscaler costs, from the answers of a Prometheus to assignments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def _name_pod(service: int, number: int) -> str:
 
 def _answer(services: int, number: float) -> bytes:
     """One instant vector with a series per pod."""
-    labels = ({"namespace": "bench", "pod": _name_pod(s, p)} for s in range(services) for p in range(PODS_EACH))
+    labels = (
+        {"namespace": "bench", "pod": _name_pod(s, p)} for s in range(services) for p in range(PODS_EACH)
+    )
     result = [{"metric": one, "value": [1767571200.123, f"{number:.15g}"]} for one in labels]
     return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 

@@ -204,7 +204,9 @@ def run_closed(
 
 def _summarise(batches: Sequence[Batch], requests: int, overhead_s: float) -> Run:
     """In the order in which they are answered, up to the batch that answers the last request."""
-    done = [(came_s, end_s) for _, end_s, came in sorted(batches, key=lambda one: one.end_s) for came_s in came]
+    done = [
+        (came_s, end_s) for _, end_s, came in sorted(batches, key=lambda one: one.end_s) for came_s in came
+    ]
     last_s = done[requests - 1][1]
     kept = [one for one in done[int(requests * _WARM_UP) :] if one[1] <= last_s]
     sizes = [len(one.came_s) for one in batches[int(len(batches) * _WARM_UP) :]]

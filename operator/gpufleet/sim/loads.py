@@ -44,7 +44,9 @@ class Load:
     def compress(self, seconds: int) -> Load:
         """The same curve in fewer seconds: each new second has the mean of those that fall into it."""
         size = self.seconds / seconds
-        parts = (self.rates[int(i * size) : max(int(i * size) + 1, int((i + 1) * size))] for i in range(seconds))
+        parts = (
+            self.rates[int(i * size) : max(int(i * size) + 1, int((i + 1) * size))] for i in range(seconds)
+        )
         return dataclasses.replace(self, rates=tuple(math.fsum(part) / len(part) for part in parts))
 
     def with_noise(self, share: float, seed: int = 1, every_s: int = 10) -> Load:

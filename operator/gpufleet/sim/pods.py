@@ -1,7 +1,7 @@
 """One server pod of a simulated service: it starts, serves by the model of the batcher, drains, and counts.
 
-The counters are Triton's as of docs/user_guide/metrics.md: all of a batch are counted when it is answered, and
-each of its requests is billed the whole of its execution.
+The counters are Triton's as of docs/user_guide/metrics.md: all of a batch are counted when it is answered,
+and each of its requests is billed the whole of its execution.
 """
 
 from __future__ import annotations

@@ -48,18 +48,30 @@ class Prometheus:
             return None
         return series[-1]
 
-    def rate(self, name: str, field: Callable[[Counters], float], window_s: float, now_s: float) -> float | None:
+    def rate(
+        self, name: str, field: Callable[[Counters], float], window_s: float, now_s: float
+    ) -> float | None:
         """PromQL's rate() of one pod; None without two samples in the window."""
         found = self.increase(name, field, window_s, now_s)
         return None if found is None else found / window_s
 
     def increase(
-        self, name: str, field: Callable[[Counters], float], window_s: float, now_s: float, *, counter: bool = True
+        self,
+        name: str,
+        field: Callable[[Counters], float],
+        window_s: float,
+        now_s: float,
+        *,
+        counter: bool = True,
     ) -> float | None:
         """PromQL's increase(); without `counter` its delta(), which does not stop at zero."""
         if self.is_blind(now_s):
             return None
-        found = [(one.at_s, field(one)) for one in self._series.get(name, ()) if now_s - window_s < one.at_s <= now_s]
+        found = [
+            (one.at_s, field(one))
+            for one in self._series.get(name, ())
+            if now_s - window_s < one.at_s <= now_s
+        ]
         return extrapolate(found, now_s - window_s, now_s, counter=counter)
 
     def sample(self, name: str, now_s: float) -> samples.PodSample | None:

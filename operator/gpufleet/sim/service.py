@@ -150,7 +150,9 @@ class _Run:
     _ready: Sequence[pods.ServerPod] = ()
 
     def _next_ready_s(self, now_s: float) -> float:
-        return min((one.ready_s for one in self._pods if one.ready_s > now_s and not one.draining), default=math.inf)
+        return min(
+            (one.ready_s for one in self._pods if one.ready_s > now_s and not one.draining), default=math.inf
+        )
 
     def _balance(self, came_s: Sequence[float]) -> None:
         """In turn; without a ready server a caller is refused."""
@@ -181,7 +183,9 @@ class _Run:
         wanted = self._policy.decide(seen, now_s)
         setup = self._setup
         if not setup.min_replicas <= wanted <= setup.max_replicas:
-            raise AssertionError(f"{wanted} replicas are not within {setup.min_replicas} and {setup.max_replicas}")
+            raise AssertionError(
+                f"{wanted} replicas are not within {setup.min_replicas} and {setup.max_replicas}"
+            )
         self._scale(wanted, now_s)
 
     def _scale(self, wanted: int, now_s: float, *, cold: bool = True) -> None:
@@ -228,8 +232,15 @@ class _Run:
     def _summarise(self, end_s: float, replicas: list[tuple[float, int]]) -> Outcome:
         from_s = self._setup.warm_up_s
         judged = range(int(from_s // 60), math.ceil(end_s / 60))
-        lives = ((one.bound_s, end_s if one.ended_s is None else one.ended_s) for one in (*self._pods, *self._ended))
-        held_s = sum(max(0.0, min(until_s, end_s) - max(bound_s, from_s)) for bound_s, until_s in lives if bound_s is not None)
+        lives = (
+            (one.bound_s, end_s if one.ended_s is None else one.ended_s)
+            for one in (*self._pods, *self._ended)
+        )
+        held_s = sum(
+            max(0.0, min(until_s, end_s) - max(bound_s, from_s))
+            for bound_s, until_s in lives
+            if bound_s is not None
+        )
         minutes = self._minutes
         return Outcome(
             minutes=len(judged),

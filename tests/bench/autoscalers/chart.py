@@ -1,8 +1,8 @@
 """The policy of Triton's own chart (triton-inference-server/server: deploy/k8s-onprem/values.yaml).
 
 An HPA on `avg_time_queue_us` with a target of 50, from 1 to 3 replicas. The query of the chart is kept as it
-is, with both faults of triton-inference-server/server#8979: the mean over models counts idle ones in full, and
-the divisor is one too large.
+is, with both faults of triton-inference-server/server#8979: the mean over models counts idle ones in full,
+and the divisor is one too large.
 """
 
 from __future__ import annotations

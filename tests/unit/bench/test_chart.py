@@ -1,4 +1,4 @@
-"""The query of Triton's chart against the figures of triton-inference-server/server#8979 and its fix #8980."""
+"""The query of Triton's chart against triton-inference-server/server#8979 and its fix #8980."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ MISSING, IGNORED = hpa.MISSING, hpa.IGNORED
         # kubernetes/kubernetes: pkg/controller/podautoscaler/replica_calculator_test.go, by the test's name.
         pytest.param(3, [20000.0, 10000.0, 30000.0], 15000, 4, id="ScaleUpCM"),
         pytest.param(3, [50000.0, 10000.0, 30000.0], 15000, 6, id="ScaleUpCMUnreadyHotCpuNoLessScale"),
-        pytest.param(3, [50000.0, 15000.0, 30000.0], 15000, 7, id="ScaleUpCMUnreadyHotCpuScaleWouldScaleDown"),
+        pytest.param(
+            3, [50000.0, 15000.0, 30000.0], 15000, 7, id="ScaleUpCMUnreadyHotCpuScaleWouldScaleDown"
+        ),
         pytest.param(5, [12000.0] * 5, 20000, 3, id="ScaleDownCM"),
         pytest.param(3, [20000.0, 21000.0, 21000.0], 20000, 3, id="ToleranceCM"),
         pytest.param(1, [8600.0], 4400, 2, id="ScaleUpCMExternal, of type Pods there"),
@@ -54,7 +56,9 @@ def test_metric_of_type_pods(
         pytest.param(4, 20166, 5000, 4, id="TolerancePerPodCMObject"),
     ],
 )
-def test_external_metric_with_an_average_value(current: int, total: float, target: float, replicas: int) -> None:
+def test_external_metric_with_an_average_value(
+    current: int, total: float, target: float, replicas: int
+) -> None:
     assert hpa.replicas_of_external_metric(current, total, target) == replicas
 
 
@@ -88,7 +92,13 @@ NEVER = hpa.Rules(0, (), "Disabled")
             id="KEP-853 story 2: one pod in ten minutes",
         ),
         pytest.param(
-            hpa.Rules(0, (hpa.Limit("Pods", 1, 300),)), hpa.DOWN, 1, [9] * 3, 301, [2, 3, 4], id="KEP-853 story 3"
+            hpa.Rules(0, (hpa.Limit("Pods", 1, 300),)),
+            hpa.DOWN,
+            1,
+            [9] * 3,
+            301,
+            [2, 3, 4],
+            id="KEP-853 story 3",
         ),
         pytest.param(hpa.UP, NEVER, 9, [1] * 40, 15, [9] * 40, id="KEP-853 story 4"),
         pytest.param(
@@ -100,7 +110,7 @@ NEVER = hpa.Rules(0, (), "Disabled")
             [*[10] * 10, 9],
             id="KEP-853 story 5",
         ),
-        # The story's own numbers forget the oldest of its list; six minutes are told of a window of five.
+        # The controller has forgotten what is as old as the window, the story only a minute later.
         pytest.param(
             hpa.Rules(300, (hpa.Limit("Pods", 20, 60),)),
             hpa.DOWN,
@@ -121,13 +131,26 @@ NEVER = hpa.Rules(0, (), "Disabled")
             id="website: 80 to 10",
         ),
         # kubernetes/website: horizontal-pod-autoscale.md, "Default behavior".
-        pytest.param(hpa.UP, hpa.DOWN, 1, [50] * 4, 15, [5, 10, 20, 40], id="website: 4 pods or 100 % in 15 s"),
         pytest.param(
-            hpa.UP, hpa.DOWN, 10, [10, *[1] * 21], 15, [*[10] * 20, 1, 1], id="website: down after 300 s, at once"
+            hpa.UP, hpa.DOWN, 1, [50] * 4, 15, [5, 10, 20, 40], id="website: 4 pods or 100 % in 15 s"
+        ),
+        pytest.param(
+            hpa.UP,
+            hpa.DOWN,
+            10,
+            [10, *[1] * 21],
+            15,
+            [*[10] * 20, 1, 1],
+            id="website: down after 300 s, at once",
         ),
     ],
 )
 def test_behavior(
-    up: hpa.Rules, down: hpa.Rules, current: int, wanted: Sequence[int], every_s: float, numbers: Sequence[int]
+    up: hpa.Rules,
+    down: hpa.Rules,
+    current: int,
+    wanted: Sequence[int],
+    every_s: float,
+    numbers: Sequence[int],
 ) -> None:
     assert play(hpa.Behavior(up, down), current, wanted, every_s) == list(numbers)

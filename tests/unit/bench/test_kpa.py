@@ -1,6 +1,6 @@
-"""The KPA of the benchmark against the examples of knative/serving: pkg/autoscaler/scaling/autoscaler_test.go.
+"""The KPA of the benchmark against knative/serving: pkg/autoscaler/scaling/autoscaler_test.go.
 
-Its tests use a target of 10 or 1, tenfold rates in both directions and a panic threshold of 2.
+The tests there use a target of 10 or 1, tenfold rates in both directions and a panic threshold of 2.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ Tick = tuple[float, float, int, float, int]
             id="PanicThenUnPanicScaleDown",
         ),
         pytest.param(
-            1, [(11, 25, 10, 0, 25), (30, 41, 40, 30, 41), (50, 56, 55, 62, 50)], id="UnpanicAfterSlowIncrease"
+            1,
+            [(11, 25, 10, 0, 25), (30, 41, 40, 30, 41), (50, 56, 55, 62, 50)],
+            id="UnpanicAfterSlowIncrease",
         ),
         pytest.param(
             1, [(11, 25, 10, 0, 25), (30, 80, 40, 30, 80), (1, 1, 80, 80, 80)], id="ExtendPanicWindow"
@@ -72,7 +74,9 @@ def test_in_panic_the_larger_counts(stable: float, panic: float, pods: int, want
         pytest.param((10, 1.1), 1, 10, 100, 90, id="StableModeDecreaseWithSmallScaleDownRate"),
     ],
 )
-def test_rates(rates: tuple[float, float], concurrency: float, target: float, ready: int, wanted: int) -> None:
+def test_rates(
+    rates: tuple[float, float], concurrency: float, target: float, ready: int, wanted: int
+) -> None:
     scaler = kpa.Scaler(target, max_up=rates[0], max_down=rates[1])
     assert scaler.scale(concurrency, concurrency, ready, 0.0) == wanted
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -69,3 +71,43 @@ def test_instances_that_contend_win_nothing() -> None:
     one = batcher.run_closed(Setting(1), taking_turns, 8, requests=4000)
     two = batcher.run_closed(Setting(1, instances=2), taking_turns, 8, requests=4000)
     assert two.throughput == pytest.approx(one.throughput, rel=0.05)
+
+
+def take_all(server: batcher.Server, until_s: float = 99.0) -> list[tuple[float, int]]:
+    batches = list(iter(lambda: server.take(until_s), None))
+    return [(pytest.approx(one.start_s), len(one.came_s)) for one in batches]
+
+
+@pytest.mark.parametrize(
+    ("came_s", "limit", "batches", "shed_s"),
+    [
+        pytest.param([0.0, 0.001, 0.002, 0.003], 2, [(0.0, 1), (0.011, 2)], [0.003], id="full while busy"),
+        pytest.param([0.0, 0.001, 0.002], 2, [(0.0, 1), (0.011, 2)], [], id="exactly full"),
+        pytest.param(
+            [0.0, 0.001, 0.002, 0.012], 1, [(0.0, 1), (0.011, 1), (0.022, 1)], [0.002], id="room again"
+        ),
+        pytest.param([0.0, 0.001, 0.002, 0.003], 0, [(0.0, 1), (0.011, 3)], [], id="no limit"),
+    ],
+)
+def test_who_comes_to_a_full_queue_is_refused(
+    came_s: list[float], limit: int, batches: list[tuple[float, int]], shed_s: list[float]
+) -> None:
+    server = batcher.Server(Setting(4), LINE, random.Random(1), queue_limit=limit)
+    server.offer(came_s)
+    assert take_all(server) == batches
+    assert server.shed == shed_s
+
+
+def test_requests_may_be_offered_bit_by_bit() -> None:
+    came_s = [0.003 * one for one in range(200)]
+    whole, parts = (batcher.Server(Setting(4), LINE, random.Random(1), queue_limit=9) for _ in range(2))
+    whole.offer(came_s)
+    expected = list(iter(lambda: whole.take(99.0), None))
+    found: list[batcher.Batch] = []
+    for second in range(1, 20):
+        until_s = 0.05 * second
+        parts.offer([one for one in came_s if until_s - 0.05 <= one < until_s])
+        while batch := parts.take(until_s - 1e-6):
+            found.append(batch)
+    assert found == expected
+    assert parts.shed == whole.shed
