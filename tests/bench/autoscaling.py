@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TRACES = pathlib.Path(os.environ.get("GPUFLEET_TRACES", ROOT.parent / "shared/data"))
 PROCESSES = 2
 SEEDS = (1, 2)
-PEAK = 300.0
+PEAK = 150.0
 """Requests per second in the busiest minute, for which about ten servers are needed."""
 HOUR_S = 3600
 FEW = 0.05
@@ -31,14 +31,14 @@ FEW = 0.05
 GOAL = 5.0
 
 SETUP = service.Setup(
-    model=batcher.Model(ServiceTime(0.05, 0.02), spread=0.1),
+    model=batcher.Model(ServiceTime(0.1, 0.04), spread=0.1),
     setting=Setting(8),
-    objective_s=0.5,
+    objective_s=1.0,
     queue_limit=64,
     max_replicas=20,
     fleet=20,
 )
-START_RATE = 22.0
+START_RATE = 11.0
 """Requests per second and server for which a run begins with warm servers."""
 
 
@@ -64,13 +64,13 @@ def _make_ours(target: float, setup: service.Setup) -> service.Policy:
 OURS = "gpufleet"
 CONTESTANTS: Mapping[str, Contestant] = {
     OURS: Contestant(ours.UNIT, ours.TARGETS, _make_ours),
-    "HPA": Contestant("ms in queue", (10, 20, 40, 60, 80, 120, 160, 240), _bounded(hpa.QueueTimeHpa)),
+    "HPA": Contestant("ms in queue", (20, 40, 80, 120, 160, 240, 320, 480), _bounded(hpa.QueueTimeHpa)),
     "KPA": Contestant("requests in a pod", (2, 3, 4, 5, 6, 7, 8, 10), _bounded(kpa.Kpa)),
-    "KEDA": Contestant("requests/s per server", (16, 18, 20, 22, 24, 26, 28, 31), _bounded(keda.Keda)),
+    "KEDA": Contestant("requests/s per server", (4, 6, 8, 9, 10, 11, 13, 15), _bounded(keda.Keda)),
     # The stock maximum of 3 would be another service: here it may use as many as the others.
     "Triton's chart": Contestant(
         "us in queue",
-        (chart.STOCK_TARGET_US, 5e3, 15e3, 30e3, 50e3, 80e3, 120e3, 200e3),
+        (chart.STOCK_TARGET_US, 10e3, 30e3, 60e3, 100e3, 160e3, 240e3, 400e3),
         _bounded(chart.ChartHpa),
     ),
 }
@@ -89,16 +89,16 @@ def _read_azure() -> loads.Load:
 LOADS: Mapping[str, Callable[[], loads.Load]] = {
     "genai_qps": _read_genai,
     "azure code": _read_azure,
-    "ramp": lambda: loads.ramp(30.0, PEAK, 2 * HOUR_S),
-    "on/off": lambda: loads.on_off(30.0, 0.8 * PEAK, 2 * HOUR_S),
+    "ramp": lambda: loads.ramp(15.0, PEAK, 2 * HOUR_S),
+    "on/off": lambda: loads.on_off(15.0, 0.8 * PEAK, 2 * HOUR_S),
 }
 ROBUST: Mapping[str, Callable[[], loads.Load]] = {
-    "step": lambda: loads.step(30.0, 200.0, HOUR_S),
-    "spike": lambda: loads.spike(60.0, PEAK, HOUR_S),
-    "sinus": lambda: loads.sinus(30.0, PEAK, HOUR_S),
-    "sawtooth": lambda: loads.sawtooth(30.0, PEAK, HOUR_S),
-    "slow leak": lambda: loads.slow_leak(30.0, PEAK, HOUR_S),
-    "noise": lambda: loads.constant(110.0, 2 * HOUR_S).with_noise(0.2, every_s=30),
+    "step": lambda: loads.step(15.0, 100.0, HOUR_S),
+    "spike": lambda: loads.spike(30.0, PEAK, HOUR_S),
+    "sinus": lambda: loads.sinus(15.0, PEAK, HOUR_S),
+    "sawtooth": lambda: loads.sawtooth(15.0, PEAK, HOUR_S),
+    "slow leak": lambda: loads.slow_leak(15.0, PEAK, HOUR_S),
+    "noise": lambda: loads.constant(55.0, 2 * HOUR_S).with_noise(0.2, every_s=30),
 }
 
 

@@ -10,6 +10,7 @@ that a batch is known by when an instance is free and who has come by then.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 import itertools
 import math
@@ -45,8 +46,14 @@ class Model:
         mean_s = self.time.predict_s(batch) * (1 + self.contention * busy)
         if not self.spread:
             return mean_s
-        variance = math.log(1 + self.spread**2)
-        return mean_s * rng.lognormvariate(-variance / 2, math.sqrt(variance))
+        return mean_s * math.exp(rng.normalvariate(*_find_logarithm(self.spread)))
+
+
+@functools.lru_cache
+def _find_logarithm(spread: float) -> tuple[float, float]:
+    """Mean and deviation of the logarithm of what has a mean of 1 and this coefficient of variation."""
+    variance = math.log(1 + spread**2)
+    return -variance / 2, math.sqrt(variance)
 
 
 class Batch(NamedTuple):

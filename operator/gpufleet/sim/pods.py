@@ -114,11 +114,11 @@ class ServerPod:
                     self._count(batch, minutes)
             self._running = still
         take = self._server.take
-        while batch := take(until_s):
-            if batch.end_s <= until_s:
-                self._count(batch, minutes)
+        while taken := take(until_s):
+            if taken.end_s <= until_s:
+                self._count(taken, minutes)
             else:
-                self._running.append(batch)
+                self._running.append(taken)
         if self._server.shed:
             minutes.note_shed(self._server.shed)
             self.rejected += len(self._server.shed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gpufleet.sim import autoscaler
 
 UNIT = "requests/s per server"
-TARGETS = (16, 18, 20, 22, 24, 26, 28, 31)
-DEFAULT = 24
+TARGETS = (4, 6, 8, 9, 10, 11, 13, 15)
+DEFAULT = 11
 
 
 def make(target: float, low: int, high: int, places: int, replicas: int) -> autoscaler.Shipped:

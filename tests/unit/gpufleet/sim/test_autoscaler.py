@@ -72,6 +72,6 @@ def test_it_does_not_ask_for_more_than_the_fleet_holds() -> None:
 
 
 def test_constant_load_with_noise_changes_at_most_once() -> None:
-    load = loads.constant(84, 7200).with_noise(0.2, every_s=30)
+    load = loads.constant(84, 2400).with_noise(0.2, every_s=30)
     found, _ = run(load, start_replicas=4)
     assert found.changes <= 1
