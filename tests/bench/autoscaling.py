@@ -64,13 +64,13 @@ def _make_ours(target: float, setup: service.Setup) -> service.Policy:
 OURS = "gpufleet"
 CONTESTANTS: Mapping[str, Contestant] = {
     OURS: Contestant(ours.UNIT, ours.TARGETS, _make_ours),
-    "HPA": Contestant("ms in queue", (20, 40, 80, 120, 160, 240, 320, 480), _bounded(hpa.QueueTimeHpa)),
-    "KPA": Contestant("requests in a pod", (2, 3, 4, 5, 6, 7, 8, 10), _bounded(kpa.Kpa)),
+    "HPA": Contestant("ms in queue", (10, 20, 40, 60, 80, 100, 140, 200), _bounded(hpa.QueueTimeHpa)),
+    "KPA": Contestant("requests in a pod", (1, 1.5, 2, 2.5, 3, 3.5, 4, 5), _bounded(kpa.Kpa)),
     "KEDA": Contestant("requests/s per server", (4, 6, 8, 9, 10, 11, 13, 15), _bounded(keda.Keda)),
     # The stock maximum of 3 would be another service: here it may use as many as the others.
     "Triton's chart": Contestant(
         "us in queue",
-        (chart.STOCK_TARGET_US, 10e3, 30e3, 60e3, 100e3, 160e3, 240e3, 400e3),
+        (chart.STOCK_TARGET_US, 5e3, 20e3, 40e3, 60e3, 80e3, 120e3, 200e3),
         _bounded(chart.ChartHpa),
     ),
 }
@@ -190,7 +190,7 @@ def check_robust(pool: multiprocessing.pool.Pool) -> list[report.Row]:
         )
     steady = [Task("noise", OURS, ours.DEFAULT, seed) for seed in (1, 2, 3)]
     changes = [outcome.changes for _, outcome in pool.map(run, steady, chunksize=1)]
-    return [report.Row("changes in 2 h of constant load, 20 % noise", max(changes), "changes", 1)]
+    return [report.Row("in 2 h of constant load with 20 % noise", max(changes), "changes", 1)]
 
 
 def main() -> None:
