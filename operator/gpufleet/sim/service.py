@@ -57,7 +57,8 @@ class PodState:
     deleting: bool
     bound: bool
     created_s: float
-    ready_s: float
+    ready_s: float | None
+    """None while it is not ready."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class _Run:
         self._numbers = itertools.count()
         self._pods: list[pods.ServerPod] = []
         self._ended: list[pods.ServerPod] = []
+        self._ready: list[pods.ServerPod] = []
         self._replicas = 0
         self._turn = 0
         self._past_in_flight_s = 0.0
@@ -141,13 +143,10 @@ class _Run:
                     replicas = [(setup.warm_up_s, self._replicas)]
                 elif replicas[-1][1] != self._replicas:
                     replicas.append((now_s, self._replicas))
-            # Those that come after `now_s` find who is ready from then on.
-            self._ready = [one for one in self._pods if one.ready_s <= now_s and not one.draining]
+            self._find_ready(now_s)
         for pod in self._pods:
             pod.advance(math.inf, self._minutes)
         return self._summarise(end_s, replicas)
-
-    _ready: Sequence[pods.ServerPod] = ()
 
     def _next_ready_s(self, now_s: float) -> float:
         return min(
@@ -200,6 +199,10 @@ class _Run:
         self._replicas = wanted
         self._advance(now_s)
         self._bind(now_s, cold=cold)
+        self._find_ready(now_s)
+
+    def _find_ready(self, now_s: float) -> None:
+        """Who comes after `now_s` is sent to one of these."""
         self._ready = [one for one in self._pods if one.ready_s <= now_s and not one.draining]
 
     def _create(self, now_s: float) -> None:
@@ -260,5 +263,5 @@ def _describe(pod: pods.ServerPod, now_s: float) -> PodState:
         deleting=pod.draining,
         bound=pod.bound_s is not None,
         created_s=pod.created_s,
-        ready_s=pod.ready_s,
+        ready_s=pod.ready_s if pod.ready_s <= now_s else None,
     )
