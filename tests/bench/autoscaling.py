@@ -57,13 +57,9 @@ def _bounded(
     return lambda target, setup: policy(target, setup.min_replicas, setup.max_replicas)
 
 
-def _make_ours(target: float, setup: service.Setup) -> service.Policy:
-    return ours.make(target, setup.min_replicas, setup.max_replicas, setup.fleet, setup.start_replicas)
-
-
 OURS = "gpufleet"
 CONTESTANTS: Mapping[str, Contestant] = {
-    OURS: Contestant(ours.UNIT, ours.TARGETS, _make_ours),
+    OURS: Contestant(ours.UNIT, ours.TARGETS, ours.make),
     "HPA": Contestant("ms in queue", (10, 20, 40, 60, 80, 100, 140, 200), _bounded(hpa.QueueTimeHpa)),
     "KPA": Contestant("requests in a pod", (1, 1.5, 2, 2.5, 3, 3.5, 4, 5), _bounded(kpa.Kpa)),
     "KEDA": Contestant("requests/s per server", (4, 6, 8, 9, 10, 11, 13, 15), _bounded(keda.Keda)),

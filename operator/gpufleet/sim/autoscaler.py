@@ -9,10 +9,10 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from gpufleet.api import autoscaling, triton_service
+from gpufleet.api import autoscaling, model_profile, triton_service
 from gpufleet.decide.autoscaling import memories, signals
 from gpufleet.decide.placement import assign
-from gpufleet.sim import scrapes, service
+from gpufleet.sim import scrapes, searches, service
 from gpufleet.state import fleet, names, samples, snapshot
 
 _NAME, _UID, _NODE, _GPU = "simulated", "simulated", "fleet", "nvidia.com/gpu"
@@ -20,14 +20,25 @@ _EPOCH = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 
 
 class Shipped:
-    """A policy of `sim.service`; `spec` is laid over the smallest TritonService, in wire form."""
+    """A policy of `sim.service`; `spec` is laid over the smallest TritonService, in wire form.
+
+    `profile` is of its model on its hardware, as pods would have measured it.
+    """
 
     interval_s = 15.0
 
-    def __init__(self, spec: Mapping[str, Any], places: int, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        places: int,
+        replicas: int = 1,
+        profile: model_profile.ModelProfileSpec | None = None,
+    ) -> None:
+        self._profiles = {_UID: {profile.model: profile}} if profile else {}
         self._service = _build_service(spec, replicas)
         self._places = places
         self._memories: memories.Memories = {}
+        self._answers: dict[Any, Any] = {}
         self._looks = 0
 
     def decide(self, seen: service.Observation, now_s: float) -> int:
@@ -38,10 +49,14 @@ class Shipped:
             nodes=(fleet.Node(_NODE, allocatable={_GPU: self._places}),),
             pods=tuple(_build_pod(one) for one in seen.pods),
             services=(self._service,),
+            profiles=self._profiles,
         )
         now = _EPOCH + datetime.timedelta(seconds=now_s)
-        scalings, self._memories = memories.scale_all(view, look, self._memories, now)
-        for wanted in assign.assign(view, scalings, now):
+        found = memories.scale_all(view, look, self._memories, now, self._answers)
+        self._memories = found.memories
+        # What the worker would find out by the next pass.
+        self._answers |= {question: searches.answer(question) for question in found.questions}
+        for wanted in assign.assign(view, found.scalings, now):
             self._service = _with_status(self._service, wanted.value, wanted.autoscaling)
         replicas = memories.find_replicas(self._service, view)
         if replicas < seen.replicas:
@@ -67,6 +82,7 @@ def _build_service(spec: Mapping[str, Any], replicas: int) -> triton_service.Tri
         "name": "model",
         "backend": "python",
         "maxBatchSize": 8,
+        "batching": {},
         "inputs": [{"name": "X", **tensor}],
         "outputs": [{"name": "Y", **tensor}],
     }
@@ -107,4 +123,6 @@ def _build_pod(one: service.PodState) -> fleet.Pod:
         ready=one.ready,
         deleting=one.deleting,
         requests={_GPU: 1},
+        created_s=_EPOCH.timestamp() + one.created_s,
+        ready_s=None if one.ready_s is None else _EPOCH.timestamp() + one.ready_s,
     )

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from gpufleet.sim import autoscaler
+import datetime
 
-UNIT = "requests/s per server"
-TARGETS = (4, 6, 8, 9, 10, 11, 13, 15)
-DEFAULT = 11
+from gpufleet.api import model_profile
+from gpufleet.sim import autoscaler, service
+
+UNIT = "% headroom"
+TARGETS = (0, 5, 10, 20, 30, 40, 50, 60)
+DEFAULT = 10
+_MEASURED_AT = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 
 
-def make(target: float, low: int, high: int, places: int, replicas: int) -> autoscaler.Shipped:
-    """With this value of the knob."""
-    targets = [{"signal": "RequestRate", "value": target}]
-    spec = {"autoscaling": {"minReplicas": low, "maxReplicas": high, "targets": targets}}
-    return autoscaler.Shipped(spec, places, replicas)
+def make(target: float, setup: service.Setup) -> autoscaler.Shipped:
+    """With this value of the knob, and the profile that the servers' counters would have given."""
+    latency = {"percentile": "P99", "targetMilliseconds": round(1000 * setup.objective_s)}
+    scaling = {
+        "minReplicas": setup.min_replicas,
+        "maxReplicas": setup.max_replicas,
+        "headroomPercent": round(target),
+    }
+    spec = {"objective": {"latency": latency}, "autoscaling": scaling}
+    return autoscaler.Shipped(spec, setup.fleet, setup.start_replicas, _build_profile(setup))
+
+
+def _build_profile(setup: service.Setup) -> model_profile.ModelProfileSpec:
+    time = setup.model.time
+    points = [
+        {"batchSize": size, "count": 1000, "meanMicroseconds": round(1e6 * time.predict_s(size))}
+        for size in (1, setup.setting.max_batch)
+    ]
+    fit = {
+        "alphaMicroseconds": 1e6 * time.alpha_s,
+        "betaMicroseconds": 1e6 * time.beta_s,
+        "rSquared": 1.0,
+        "error": setup.model.spread,
+    }
+    return model_profile.ModelProfileSpec.model_validate(
+        {
+            "service": "simulated",
+            "model": "model",
+            "hardware": "1 × nvidia.com/gpu on any",
+            "measuredAt": _MEASURED_AT,
+            "points": points,
+            "fit": fit,
+        }
+    )
