@@ -30,7 +30,7 @@ class Runtime:
     settings: settings.Settings
     clock: clock.Clock
     worker: worker.Worker
-    hasten: Callable[[Key], None]
+    hasten: Callable[[Key], None] = lambda _: None
     """Has an object looked at without the wait for further changes of it."""
     look: samples.Look = samples.NOT_ASKED
     """What Prometheus said last."""

@@ -73,8 +73,8 @@ CONTESTANTS: Mapping[str, Contestant] = {
 
 
 def _read_genai() -> loads.Load:
-    """22.3 hours in two: each second is the mean of eleven."""
-    return loads.read_genai(TRACES / "genai_qps.csv.gz").compress(2 * HOUR_S).scale_to(PEAK, 60)
+    """22.3 hours in four: each second is the mean of five or six."""
+    return loads.read_genai(TRACES / "genai_qps.csv.gz").compress(4 * HOUR_S).scale_to(PEAK, 60)
 
 
 def _read_azure() -> loads.Load:
@@ -86,7 +86,7 @@ LOADS: Mapping[str, Callable[[], loads.Load]] = {
     "genai_qps": _read_genai,
     "azure code": _read_azure,
     "ramp": lambda: loads.ramp(15.0, PEAK, 2 * HOUR_S),
-    "on/off": lambda: loads.on_off(15.0, 0.8 * PEAK, 2 * HOUR_S),
+    "on/off": lambda: loads.on_off(15.0, 0.8 * PEAK, 4 * HOUR_S),
 }
 ROBUST: Mapping[str, Callable[[], loads.Load]] = {
     "step": lambda: loads.step(15.0, 100.0, HOUR_S),

@@ -55,9 +55,13 @@ def _bounds_of_objective(
     demand: autoscaling.Demand, spec: autoscaling.Autoscaling, servers: int
 ) -> tuple[float, float]:
     """(above which one more is needed, from which downwards one fewer is enough)"""
-    carries = demand.capacity * (1 - spec.headroom_percent / 100)
-    tolerance = spec.behavior.scale_down.tolerance_percent / 100
-    return servers * carries, (servers - 1) * carries / (1 + tolerance)
+    provided = max(demand.offered, demand.expected + demand.margin)
+    share = demand.offered / provided if provided > 0 else 1.0
+    fewer = (servers - 1) * demand.capacity
+    spare = fewer * spec.behavior.scale_down.tolerance_percent / 100
+    if demand.noise is not None:
+        spare = min(spare, demand.noise)
+    return servers * demand.capacity * share, max(0.0, fewer - spare) * share
 
 
 def _describe(what: str, above: float, below: float, servers: int, spec: autoscaling.Autoscaling) -> str:

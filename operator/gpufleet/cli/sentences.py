@@ -100,7 +100,9 @@ def tell_servers(service: triton_service.TritonService) -> Iterator[str]:
     if service.spec.objective:
         latency = service.spec.objective.latency
         promise = f"{latency.percentile} within {latency.target_milliseconds} ms"
-        aims.insert(0, f"{promise}, with {spec.headroom_percent} % kept free")
+        sure = f"{spec.confidence_percent} % confidence"
+        kept = sure if spec.headroom_percent is None else f"{spec.headroom_percent} % kept free"
+        aims.insert(0, f"{promise}, with {kept}")
     yield f"It is to hold {'; '.join(aims)}."
 
 

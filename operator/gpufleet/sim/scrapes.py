@@ -96,8 +96,18 @@ class Prometheus:
             shed=shed,
             pending=last.pending,
             busy=busy,
+            arriving=self._arriving(name, now_s),
             latency_s=last.latency_s if last.latency_s > 0 else None,
         )
+
+    def _arriving(self, name: str, now_s: float) -> float | None:
+        """PromQL's irate() over the same window."""
+        found = [one for one in self._series.get(name, ()) if now_s - WINDOW_S < one.at_s <= now_s][-2:]
+        if len(found) < 2:
+            return None
+        before, last = found
+        came = last.success + last.rejected - before.success - before.rejected
+        return came / (last.at_s - before.at_s)
 
     def look(self, names: Iterable[str], number: int, now_s: float) -> samples.Look:
         """One round of the operator's queries."""

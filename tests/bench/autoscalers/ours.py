@@ -7,9 +7,9 @@ import datetime
 from gpufleet.api import model_profile
 from gpufleet.sim import autoscaler, service
 
-UNIT = "% headroom"
-TARGETS = (0, 5, 10, 20, 30, 40, 50, 60)
-DEFAULT = 10
+UNIT = "% confidence"
+TARGETS = (50, 60, 70, 80, 85, 90, 95, 99)
+DEFAULT = 95
 _MEASURED_AT = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 
 
@@ -19,7 +19,7 @@ def make(target: float, setup: service.Setup) -> autoscaler.Shipped:
     scaling = {
         "minReplicas": setup.min_replicas,
         "maxReplicas": setup.max_replicas,
-        "headroomPercent": round(target),
+        "confidencePercent": round(target),
     }
     spec = {"objective": {"latency": latency}, "autoscaling": scaling}
     return autoscaler.Shipped(spec, setup.fleet, setup.start_replicas, _build_profile(setup))
