@@ -36,8 +36,16 @@ class Catalogue:
 @functools.cache
 def default() -> Catalogue:
     """The catalogue that ships with gpufleet."""
+    return extended()
+
+
+def extended(*overrides: str) -> Catalogue:
+    """The shipped catalogue, changed and extended by YAML of the same form, in turn.
+
+    Raises parse.CatalogueError with the entry's name.
+    """
     text = resources.files("gpufleet.decide.mig").joinpath("catalogue.yaml").read_text("utf-8")
-    return Catalogue(parse.parse_models(text))
+    return Catalogue(parse.parse_models(text, *overrides))
 
 
 def model_of_product(product: str, catalogue: Catalogue | None = None) -> devices.DeviceModel | None:

@@ -12,21 +12,82 @@ from gpufleet.decide.mig import devices
 _ESTIMATED_SHARE = 0.96
 """Usable part of a memory unit; A100 and H100 profiles have 0.96 to 0.98 of their arithmetic share."""
 _MIB_STEP = 128
+_PLAIN_FIELDS = ("name", "like", "class", "groups", "architecture", "family", "products", "pciIds")
+_FIGURES = ("memoryMib", "sm", "powerW", "resource", "profiles")
+_MODEL_FIELDS = frozenset((*_PLAIN_FIELDS, *_FIGURES))
 
 
 class CatalogueError(ValueError):
     """The catalogue's data contradicts itself or lacks a field."""
 
 
-def parse_models(text: str) -> tuple[devices.DeviceModel, ...]:
-    """All models of a catalogue file. Raises CatalogueError."""
-    data = yaml.safe_load(text)
+def parse_models(text: str, *overrides: str) -> tuple[devices.DeviceModel, ...]:
+    """All models of a catalogue file, changed and extended by others in turn. Raises CatalogueError.
+
+    An override has the same form: what it says of a family or model of a known name changes that one,
+    field by field (lists are replaced, null removes), and other names are added.
+    """
+    data = _load(text)
     try:
+        for override in overrides:
+            data = merge(data, _load(override))
         families = {name: _parse_family(name, entry) for name, entry in data["families"].items()}
         entries = {entry["name"]: entry for entry in data["models"]}
-        return tuple(_parse_model(_inherit(entry, entries), families) for entry in data["models"])
+        models = tuple(_parse_entry(_inherit(entry, entries), families) for entry in data["models"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CatalogueError(f"catalogue: {error!r} is missing or has the wrong shape") from error
+    _check_products(models)
+    return models
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Catalogue data with an override laid over it; the arguments stay as they are. Raises CatalogueError."""
+    if unknown := sorted(override.keys() - {"families", "models"}):
+        raise CatalogueError(f"catalogue: {unknown[0]} is unknown; there are families and models")
+    models = {entry["name"]: entry for entry in base["models"]}
+    for entry in override.get("models") or ():
+        models[entry["name"]] = _overlay(models.get(entry["name"], {}), entry)
+    families = _overlay(base["families"], override.get("families") or {})
+    return {"families": families, "models": list(models.values())}
+
+
+def _overlay(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, null removes a key, everything else replaces."""
+    found = {key: value for key, value in base.items() if key not in override}
+    for key, value in override.items():
+        if isinstance(value, Mapping):
+            below = base.get(key)
+            found[key] = _overlay(below if isinstance(below, Mapping) else {}, value)
+        elif value is not None:
+            found[key] = value
+    return found
+
+
+def _load(text: str) -> Mapping[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"catalogue: not YAML: {error}") from error
+    if not isinstance(data, Mapping):
+        raise CatalogueError("catalogue: not a mapping of families and models")
+    return data
+
+
+def _parse_entry(entry: Mapping[str, Any], families: Mapping[str, devices.Family]) -> devices.DeviceModel:
+    if unknown := sorted(entry.keys() - _MODEL_FIELDS):
+        raise CatalogueError(f"model {entry['name']}: {unknown[0]} is no field of a model")
+    try:
+        return _parse_model(entry, families)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CatalogueError(f"model {entry['name']}: {error!r} is missing or has the wrong shape") from error
+
+
+def _check_products(models: tuple[devices.DeviceModel, ...]) -> None:
+    owners: dict[str, str] = {}
+    for model in models:
+        for product in model.products:
+            if (other := owners.setdefault(product, model.name)) != model.name:
+                raise CatalogueError(f"model {model.name}: the product {product} is {other} already")
 
 
 def _inherit(entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -156,3 +156,70 @@ def test_a_model_is_added_by_data_alone() -> None:
 def test_data_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(parse.CatalogueError):
         parse.parse_models(text)
+
+
+NEW_GPU = """
+families:
+  F3:
+    computeSlices: 3
+    memoryUnits: 3
+    mediaEngines: 0
+    shapes: {1g: {compute: 1, size: 1, starts: [0, 1, 2], max: 3, gi: 9}}
+models:
+- {name: Y1, class: y1, architecture: Y, family: F3, products: [NVIDIA-Y1], memoryMib: 30720, sm: 30,
+   powerW: 1, profiles: {1g: {names: [1g.10gb]}}}
+"""
+SPELLING = """
+models:
+- {name: A100-80GB, profiles: {3g: {names: [3g.39gb, 3g.40gb]}}}
+"""
+
+
+def test_an_override_adds_a_family_and_a_model() -> None:
+    found = catalogue.extended(NEW_GPU)
+    model = catalogue.model_of_product("NVIDIA-Y1", found)
+    assert model is not None
+    assert (model.name, [profile.name for profile in model.profiles]) == ("Y1", ["1g.10gb"])
+    assert found.models[: len(MODELS)] == MODELS
+
+
+def test_an_override_changes_only_what_it_names() -> None:
+    changed = {model.name: model for model in catalogue.extended(SPELLING).models}
+    profiles = {profile.shape.key: profile for profile in changed["A100-80GB"].profiles}
+    assert profiles["3g"].name == "3g.39gb"
+    assert profiles["3g"].memory_mib == 40192
+    assert profiles["4g"].name == "4g.40gb"
+    assert changed["H100-80GB-SXM"] == next(model for model in MODELS if model.name == "H100-80GB-SXM")
+
+
+def test_the_last_override_wins_and_null_removes() -> None:
+    without = "models: [{name: A100-80GB, profiles: {1gx2: null}}]"
+    found = {model.name: model for model in catalogue.extended(NEW_GPU, SPELLING, without).models}
+    assert "1g.20gb" not in found["A100-80GB"].profiles_by_name
+    assert "3g.39gb" in found["A100-80GB"].profiles_by_name
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        pytest.param("models: [{name: Z, class: z}]", "model Z: .*architecture", id="a field is missing"),
+        pytest.param("models: [{name: L4, colour: red}]", "model L4: colour is no field", id="a typo"),
+        pytest.param(
+            "models: [{name: L4, products: [NVIDIA-L40S]}]",
+            "NVIDIA-L40S is L4 already",
+            id="a product of two models",
+        ),
+        pytest.param("models: [{class: z}]", "'name'", id="no name"),
+        pytest.param("colours: {}", "colours is unknown", id="unknown section"),
+        pytest.param("families: {A7: {memoryUnits: 4}}", "beyond 4 memory units", id="contradiction"),
+        pytest.param("{", "not YAML", id="no YAML"),
+        pytest.param("7", "not a mapping", id="a number"),
+    ],
+)
+def test_a_bad_override_is_refused_with_the_entry(override: str, message: str) -> None:
+    with pytest.raises(parse.CatalogueError, match=message):
+        catalogue.extended(override)
+
+
+def test_an_empty_override_changes_nothing() -> None:
+    assert catalogue.extended("{}").models == MODELS
