@@ -15,6 +15,7 @@ import gpufleet
 
 _GROUPS = {
     "explain": "gpufleet.cli.explain",
+    "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
     "triton": "gpufleet.cli.triton",
 }

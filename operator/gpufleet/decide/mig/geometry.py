@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpufleet.decide.mig import catalogue, devices
 
@@ -84,6 +84,32 @@ def legal_starts(
     return tuple(start for start in profile.shape.starts if _fits(model, occupied, profile, start))
 
 
+def best_start(
+    model: devices.DeviceModel,
+    occupied: Sequence[Placement],
+    profile_name: str,
+    weights: Mapping[str, float] | None = None,
+) -> int:
+    """The legal start that leaves most placements of other instances possible, so that large ones survive.
+
+    `weights` says how much a remaining placement of each profile counts, by default 1. Of equal starts
+    it is the highest, as the driver chooses. Raises NoLayoutError where the profile does not fit.
+    """
+    starts = legal_starts(model, occupied, profile_name)
+    if not starts:
+        raise NoLayoutError(f"{profile_name} cannot be placed on {model.name} beside {describe(occupied)}")
+
+    def options(start: int) -> float:
+        placed = (*occupied, Placement(profile_name, start))
+        return sum(
+            (1.0 if weights is None else weights.get(profile.name, 0.0))
+            * len(legal_starts(model, placed, profile.name))
+            for profile in model.profiles
+        )
+
+    return max(starts, key=lambda start: (options(start), start))
+
+
 def free_units(model: devices.DeviceModel, occupied: Iterable[Placement]) -> frozenset[int]:
     """Memory units that no instance holds."""
     units = model.family.memory_units if model.family else 0
@@ -132,12 +158,19 @@ def creation_order(
     On an empty GPU the first choice always holds; beside existing instances the search backs up.
     Raises NoLayoutError if they do not fit, UnknownProfileError for a profile the model lacks.
     """
-    profiles = sorted((profile_of(model, name) for name in wanted), key=_largest_first)
+    profiles = [profile_of(model, name) for name in largest_first(model, wanted)]
     found = _search(model, list(occupied), profiles)
     if found is None:
         asked = ", ".join(profile.name for profile in profiles)
         raise NoLayoutError(f"{asked} cannot be placed on {model.name} beside {describe(occupied)}")
     return tuple(found)
+
+
+def largest_first(model: devices.DeviceModel, wanted: Iterable[str]) -> tuple[str, ...]:
+    """The order in which the driver, left to choose the starts, creates them all on an empty GPU."""
+    return tuple(
+        profile.name for profile in sorted((profile_of(model, name) for name in wanted), key=_by_size)
+    )
 
 
 @functools.cache
@@ -198,5 +231,5 @@ def _by_start(placement: Placement) -> tuple[int, str]:
     return (placement.start, placement.profile)
 
 
-def _largest_first(profile: devices.Profile) -> tuple[int, int, str]:
+def _by_size(profile: devices.Profile) -> tuple[int, int, str]:
     return (-profile.shape.size, -profile.shape.compute, profile.name)

@@ -1,0 +1,177 @@
+"""`gpufleet mig`: how GPUs can be cut, and how a fleet should be. Needs no cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gpufleet.decide.mig import catalogue, devices, geometry, layouts
+
+_CATALOGUE = click.option(
+    "--catalogue",
+    "overrides",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+    help="YAML laid over the shipped catalogue: devices of your own, other spellings. May be repeated.",
+)
+
+
+@click.group()
+def mig() -> None:
+    """Look at MIG layouts."""
+
+
+@mig.command("layouts")
+@click.option("--device", required=True, metavar="NAME", help="A model, product label or class: H100-NVL.")
+@click.option("--profiles", metavar="P,P…", help="Only these profiles; all of the device by default.")
+@click.option("--busy", metavar="P@START,…", help="Instances that stay where they are: 3g.40gb@4.")
+@click.option("--maximal", "only_maximal", is_flag=True, help="Only layouts with no room for another.")
+@click.option("--count", "only_count", is_flag=True, help="Print how many there are.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "count"]), default="table", show_default=True
+)
+@_CATALOGUE
+def show_layouts(
+    device: str,
+    profiles: str | None,
+    busy: str | None,
+    only_maximal: bool,
+    only_count: bool,
+    output: str,
+    overrides: tuple[pathlib.Path, ...],
+) -> None:
+    """Print every legal layout of one GPU: which instances, and where.
+
+    A layout is a set of GPU Instances with their first memory units, one Compute Instance each; busy
+    instances are part of every layout.
+    """
+    from gpufleet.decide.mig import geometry, layouts
+
+    try:
+        model = _find_model(device, load_catalogue(overrides))
+        wanted = None if profiles is None else _split(profiles)
+        stay = [_parse_placement(text) for text in _split(busy or "")]
+        if only_count or output == "count":
+            _print_census(layouts.count(model, wanted, stay), as_json=output == "json")
+            return
+        found = layouts.enumerate_cuts(model, wanted, stay)
+        shown = (cut for cut in found if cut.is_maximal or not only_maximal)
+        _print_json(model, shown) if output == "json" else _print_table(model, shown, wanted, stay)
+    except (geometry.UnknownProfileError, geometry.NoLayoutError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def load_catalogue(overrides: Sequence[pathlib.Path]) -> catalogue.Catalogue:
+    """The shipped catalogue with these files laid over it. Raises click.ClickException."""
+    from gpufleet.decide.mig import catalogue, parse
+
+    if not overrides:
+        return catalogue.default()
+    try:
+        return catalogue.extended(*(path.read_text("utf-8") for path in overrides))
+    except (parse.CatalogueError, OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _find_model(name: str, known: catalogue.Catalogue) -> devices.DeviceModel:
+    """By model, product label or class, whatever the case. Raises click.ClickException with what there is."""
+    wanted = name.lower()
+    for spellings in (_names, _products, _classes):
+        found = [one for one in known.models if wanted in spellings(one)]
+        if len({tuple(profile.name for profile in one.profiles) for one in found}) == 1:
+            if not found[0].is_mig_capable:
+                raise click.ClickException(f"{found[0].name} cannot be cut into MIG slices")
+            return found[0]
+        if found:
+            several = ", ".join(one.name for one in found)
+            raise click.ClickException(f"{name} is several devices: {several}")
+    capable = ", ".join(one.name for one in known.models if one.is_mig_capable)
+    raise click.ClickException(f"no device {name}; those with MIG are {capable}")
+
+
+def _names(model: devices.DeviceModel) -> set[str]:
+    return {model.name.lower()}
+
+
+def _products(model: devices.DeviceModel) -> set[str]:
+    products = {product.lower() for product in model.products}
+    return products | {product.removeprefix("nvidia-") for product in products}
+
+
+def _classes(model: devices.DeviceModel) -> set[str]:
+    return {model.device_class.lower(), *(group.lower() for group in model.groups)}
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _parse_placement(text: str) -> geometry.Placement:
+    from gpufleet.decide.mig import geometry
+
+    profile, _, start = text.rpartition("@")
+    if not profile or not start.isdecimal():
+        raise click.ClickException(f"--busy {text}: write PROFILE@START, as in 3g.40gb@4")
+    return geometry.Placement(profile, int(start))
+
+
+def _print_census(census: layouts.Census, *, as_json: bool) -> None:
+    figures = dataclasses.asdict(census)
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for name, number in figures.items():
+        click.echo(f"{name:<10}{number:>8}")
+
+
+def _print_json(model: devices.DeviceModel, cuts: Iterator[layouts.Cut]) -> None:
+    """One document, written as it is found."""
+    family = model.family
+    units, slices = (family.memory_units, family.compute_slices) if family else (0, 0)
+    head = {"device": model.name, "memoryUnits": units, "computeSlices": slices}
+    click.echo(json.dumps(head)[:-1] + ', "layouts": [', nl=False)
+    separator = "\n"
+    for cut in cuts:
+        click.echo(separator + json.dumps(_to_wire(model, cut)), nl=False)
+        separator = ",\n"
+    click.echo("\n]}")
+
+
+def _to_wire(model: devices.DeviceModel, cut: layouts.Cut) -> dict[str, Any]:
+    from gpufleet.decide.mig import geometry
+
+    placed = cut.layout.placements
+    sizes = [geometry.profile_of(model, one.profile).shape.size for one in placed]
+    return {
+        "placements": [
+            {"profile": one.profile, "start": one.start, "size": size}
+            for one, size in zip(placed, sizes, strict=True)
+        ],
+        "counts": cut.layout.counts,
+        "creationOrder": geometry.largest_first(model, (one.profile for one in placed)),
+        "maximal": cut.is_maximal,
+    }
+
+
+def _print_table(
+    model: devices.DeviceModel,
+    cuts: Iterator[layouts.Cut],
+    profiles: Sequence[str] | None,
+    busy: Sequence[geometry.Placement],
+) -> None:
+    from gpufleet.cli import boxes
+
+    names = [profile.name for profile in model.profiles] if profiles is None else profiles
+    ruler = boxes.Ruler.of(model, [*names, *(one.profile for one in busy)])
+    click.echo(f"{model.name}, memory units:")
+    click.echo(ruler.head())
+    for cut in cuts:
+        click.echo(ruler.draw(cut.layout.placements) + ("" if cut.is_maximal else "  +"))
+    click.echo("+ leaves room for another instance")
