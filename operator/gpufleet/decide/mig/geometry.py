@@ -59,14 +59,16 @@ def profile_of(model: devices.DeviceModel, name: str) -> devices.Profile:
 
 def why_illegal(model: devices.DeviceModel, placements: Iterable[Placement]) -> str | None:
     """Why these instances cannot exist together on one GPU, in one sentence; None if they can."""
+    board = _Board(model)
     placed: list[Placement] = []
     for placement in placements:
         profile = profile_of(model, placement.profile)
         if placement.start not in profile.shape.starts:
             starts = ", ".join(map(str, profile.shape.starts))
             return f"{profile.name} may start at {starts}, not at {placement.start}"
-        if not _fits(model, placed, profile, placement.start):
+        if not board.fits(profile.shape, placement.start):
             return f"{profile.name} at {placement.start} does not fit beside {describe(placed)}"
+        board.add(profile.shape, placement.start)
         placed.append(placement)
     return None
 
@@ -80,8 +82,7 @@ def legal_starts(
     model: devices.DeviceModel, occupied: Sequence[Placement], profile_name: str
 ) -> tuple[int, ...]:
     """Starts, ascending, where one more instance of the profile fits beside `occupied`."""
-    profile = profile_of(model, profile_name)
-    return tuple(start for start in profile.shape.starts if _fits(model, occupied, profile, start))
+    return _Board(model, occupied).starts(profile_of(model, profile_name).shape)
 
 
 def best_start(
@@ -100,10 +101,9 @@ def best_start(
         raise NoLayoutError(f"{profile_name} cannot be placed on {model.name} beside {describe(occupied)}")
 
     def options(start: int) -> float:
-        placed = (*occupied, Placement(profile_name, start))
+        board = _Board(model, (*occupied, Placement(profile_name, start)))
         return sum(
-            (1.0 if weights is None else weights.get(profile.name, 0.0))
-            * len(legal_starts(model, placed, profile.name))
+            (1.0 if weights is None else weights.get(profile.name, 0.0)) * len(board.starts(profile.shape))
             for profile in model.profiles
         )
 
@@ -159,7 +159,7 @@ def creation_order(
     Raises NoLayoutError if they do not fit, UnknownProfileError for a profile the model lacks.
     """
     profiles = [profile_of(model, name) for name in largest_first(model, wanted)]
-    found = _search(model, list(occupied), profiles)
+    found = _search(_Board(model, occupied), profiles)
     if found is None:
         asked = ", ".join(profile.name for profile in profiles)
         raise NoLayoutError(f"{asked} cannot be placed on {model.name} beside {describe(occupied)}")
@@ -179,48 +179,66 @@ def enumerate_layouts(model: devices.DeviceModel) -> tuple[Layout, ...]:
     return tuple(Layout(placed) for placed in _extend(model, ()) if _is_maximal(model, placed))
 
 
+class _Board:
+    """What instances leave of a GPU: memory units, media engines, the extension, further instances."""
+
+    __slots__ = ("_engines", "_extensions", "_numbers", "_taken")
+
+    def __init__(self, model: devices.DeviceModel, placed: Iterable[Placement] = ()) -> None:
+        self._taken = 0
+        self._engines = model.family.media_engines if model.family else 0
+        self._extensions = 1 if model.family else 0
+        self._numbers: dict[str, int] = {}
+        for placement in placed:
+            self.add(profile_of(model, placement.profile).shape, placement.start)
+
+    def fits(self, shape: devices.Shape, start: int) -> bool:
+        return not (
+            self._taken & _mask(shape, start)
+            or self._numbers.get(shape.key, 0) >= shape.max_instances
+            or shape.media_engines > self._engines
+            or (shape.takes_extension and not self._extensions)
+        )
+
+    def starts(self, shape: devices.Shape) -> tuple[int, ...]:
+        return tuple(start for start in shape.starts if self.fits(shape, start))
+
+    def add(self, shape: devices.Shape, start: int, sign: int = 1) -> None:
+        """Place an instance, or with sign -1 take it away again."""
+        mask = _mask(shape, start)
+        self._taken = self._taken | mask if sign > 0 else self._taken & ~mask
+        self._engines -= sign * shape.media_engines
+        self._extensions -= sign * shape.takes_extension
+        self._numbers[shape.key] = self._numbers.get(shape.key, 0) + sign
+
+
 def _extend(model: devices.DeviceModel, placed: tuple[Placement, ...]) -> Iterator[tuple[Placement, ...]]:
     yield placed
     last = placed[-1].start if placed else -1
+    board = _Board(model, placed)
     for profile in model.profiles:
         for start in profile.shape.starts:
-            if start > last and _fits(model, placed, profile, start):
+            if start > last and board.fits(profile.shape, start):
                 yield from _extend(model, (*placed, Placement(profile.name, start)))
 
 
 def _is_maximal(model: devices.DeviceModel, placed: tuple[Placement, ...]) -> bool:
-    return not any(
-        _fits(model, placed, profile, start) for profile in model.profiles for start in profile.shape.starts
-    )
+    board = _Board(model, placed)
+    return not any(board.starts(profile.shape) for profile in model.profiles)
 
 
-def _search(
-    model: devices.DeviceModel, placed: list[Placement], rest: list[devices.Profile]
-) -> list[Placement] | None:
+def _search(board: _Board, rest: list[devices.Profile]) -> list[Placement] | None:
     if not rest:
         return []
     profile, *others = rest
     for start in reversed(profile.shape.starts):
-        if _fits(model, placed, profile, start):
-            placement = Placement(profile.name, start)
-            if (tail := _search(model, [*placed, placement], others)) is not None:
-                return [placement, *tail]
+        if board.fits(profile.shape, start):
+            board.add(profile.shape, start)
+            tail = _search(board, others)
+            board.add(profile.shape, start, -1)
+            if tail is not None:
+                return [Placement(profile.name, start), *tail]
     return None
-
-
-def _fits(
-    model: devices.DeviceModel, placed: Sequence[Placement], profile: devices.Profile, start: int
-) -> bool:
-    shapes = [profile_of(model, placement.profile).shape for placement in placed]
-    shape = profile.shape
-    if occupied_mask(model, placed) & _mask(shape, start):
-        return False
-    if sum(other.key == shape.key for other in shapes) >= shape.max_instances:
-        return False
-    if shape.takes_extension and any(other.takes_extension for other in shapes):
-        return False
-    media = shape.media_engines + sum(other.media_engines for other in shapes)
-    return model.family is not None and media <= model.family.media_engines
 
 
 def _mask(shape: devices.Shape, start: int) -> int:
