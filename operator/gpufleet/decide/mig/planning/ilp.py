@@ -36,19 +36,16 @@ class Solved:
         return (self.bound - self.served) / self.bound if self.bound else 0.0
 
 
-def solve(
-    gpus: Iterable[values.Gpu], demands: Sequence[values.Demand], time_limit_s: float, threads: int = 1
-) -> Solved:
+def solve(gpus: Iterable[values.Gpu], demands: Sequence[values.Demand], time_limit_s: float) -> Solved:
     """Most weighted demand that the fleet can serve with every movable pod served again.
 
-    Raises ImportError without highspy.
+    Raises ImportError without highspy, RuntimeError where HiGHS fails.
     """
     import highspy
 
     program = highspy.Highs()  # type: ignore[no-untyped-call]
     program.silent()
     program.setOptionValue("time_limit", float(time_limit_s))
-    program.setOptionValue("threads", threads)
     program.setOptionValue("mip_rel_gap", 1e-6)
     fleet = list(gpus)
     running = _count_running(fleet)
@@ -61,9 +58,12 @@ def solve(
             offered.fixed.update({(model.name, profile): count * number for profile, count in frozen})
     _add_demands(offered, fleet, demands, running)
     offered.close()
-    program.maximize()
+    if program.maximize() == highspy.HighsStatus.kError:
+        raise RuntimeError(f"HiGHS failed: {program.modelStatusToString(program.getModelStatus())}")
     info = program.getInfo()
-    return Solved(max(0.0, info.objective_function_value), max(0.0, info.mip_dual_bound))
+    served = max(0.0, info.objective_function_value)
+    # Without a whole-numbered variable there is no bound of branches, and the optimum is one.
+    return Solved(served, max(served, info.mip_dual_bound))
 
 
 class _Rows:
