@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -25,7 +25,7 @@ _CATALOGUE = click.option(
 
 @click.group()
 def mig() -> None:
-    """Look at MIG layouts."""
+    """Look at MIG layouts, and plan those of a fleet."""
 
 
 @mig.command("layouts")
@@ -66,6 +66,26 @@ def show_layouts(
         _print_json(model, shown) if output == "json" else _print_table(model, shown, wanted, stay)
     except (geometry.UnknownProfileError, geometry.NoLayoutError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@mig.command("plan")
+@click.option("--snapshot", required=True, type=click.File(), help="The fleet as JSON; - for standard input.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--exact", is_flag=True, help="Also solve the integer program with HiGHS (extra: planner).")
+@click.option(
+    "--time-limit", default=10.0, show_default=True, type=click.FloatRange(0.1), help="For --exact, in s."
+)
+@_CATALOGUE
+def show_plan(
+    snapshot: TextIO, output: str, exact: bool, time_limit: float, overrides: tuple[pathlib.Path, ...]
+) -> None:
+    """Print how the GPUs of a fleet should be cut for the demand that waits; changes nothing.
+
+    docs/mig.md has the form of the snapshot.
+    """
+    from gpufleet.cli import mig_plan
+
+    mig_plan.show(snapshot, load_catalogue(overrides), output, time_limit if exact else None)
 
 
 def load_catalogue(overrides: Sequence[pathlib.Path]) -> catalogue.Catalogue:

@@ -1,4 +1,4 @@
-"""`gpufleet mig layouts`, as people call it."""
+"""`gpufleet mig layouts` and `gpufleet mig plan`, as people call them."""
 
 from __future__ import annotations
 
@@ -113,3 +113,110 @@ def test_layouts_load_no_client_library() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+SNAPSHOT = {
+    "nodes": [
+        {
+            "name": "n1",
+            "device": "NVIDIA-H100-80GB-HBM3",
+            "gpus": [
+                {"index": 0, "instances": [{"profile": "3g.39gb", "start": 4, "busy": True}]},
+                {"index": 1},
+            ],
+        },
+        {"name": "n2", "device": "A30", "grain": "Instance", "gpus": [{"index": 0}]},
+    ],
+    "demand": [
+        {"profile": "4g.40gb", "class": "h100", "count": 2, "weight": 4},
+        {"memory": "11Gi", "count": 1},
+    ],
+    "policy": {"blackoutSeconds": 0, "forecast": {"3g.40gb": 1}},
+}
+
+
+def run_plan(document: object, *argv: str) -> testing.Result:
+    text = document if isinstance(document, str) else json.dumps(document)
+    return testing.CliRunner().invoke(main.main, ["mig", "plan", "--snapshot", "-", *argv], input=text)
+
+
+def test_a_plan_as_a_table() -> None:
+    assert run_plan(SNAPSHOT).output.splitlines() == [
+        "Repartition: serves 5 of 9 weighted demand, 5 more than without, at most 5 could be; "
+        "changes 2 GPUs on 2 nodes, moves 0 busy slices; lacking 1 × 4g.40gb",
+        "  4g.40gb          weight 4      1 of 2",
+        "  2g.12gb          weight 1      1 of 1",
+        "fragmentation 0.0% → 0.0%",
+        "n1: cost 0.000",
+        "  GPU 1  empty → 1 × 3g.40gb, 1 × 4g.40gb",
+        "         makes 1 × 3g.40gb, 1 × 4g.40gb",
+        "n2: cost 0.000",
+        "  GPU 0  empty → 1 × 2g.12gb",
+        "         makes 1 × 2g.12gb",
+    ]
+
+
+def test_a_plan_as_json_beside_the_integer_program() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "gpufleet.cli.main", "mig", "plan", "--snapshot=-", "-ojson", "--exact"],
+        input=json.dumps(SNAPSHOT),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    document = json.loads(shown.stdout)
+    assert document["exact"] == {"served": 5.0, "bound": 5.0, "gapPercent": 0.0}
+    assert document["weightedDemand"] == {"wanted": 9.0, "servedAsIs": 0, "served": 5.0, "bound": 5.0}
+    (gpu,) = document["nodes"][0]["gpus"]
+    assert gpu["create"] == [{"profile": "4g.40gb", "start": 0}, {"profile": "3g.40gb", "start": 4}]
+
+
+def changed(path: str, value: object) -> dict[str, object]:
+    """The snapshot with one value changed; the path is that of the error."""
+    document: dict[str, object] = json.loads(json.dumps(SNAPSHOT))
+    at: object = document
+    *above, last = path.split(".")
+    for part in above:
+        at = at[int(part) if part.isdecimal() else part]  # type: ignore[index]
+    at[int(last) if last.isdecimal() else last] = value  # type: ignore[index]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        pytest.param("{", "is not JSON", id="no JSON"),
+        pytest.param({"demand": []}, "nodes: Field required", id="no nodes"),
+        pytest.param(changed("nodes.0.device", "X9000"), "node n1: no device X9000", id="unknown device"),
+        pytest.param(changed("nodes.0.device", "L40S"), "L40S cannot be cut", id="no MIG"),
+        pytest.param(
+            changed("nodes.0.device", "A30"), "GPU 0: A30 has no MIG profile 3g.39gb", id="of another"
+        ),
+        pytest.param(
+            changed("nodes.0.gpus.0.instances.0.start", 3),
+            "GPU 0: 3g.40gb may start at 0, 4, not at 3",
+            id="start",
+        ),
+        pytest.param(changed("nodes.0.gpus.1.index", 0), "a GPU is named twice", id="same GPU"),
+        pytest.param(changed("nodes.0.gpus.1.colour", "red"), "colour: Extra inputs", id="unknown field"),
+        pytest.param(changed("demand.0.profile", "9g.1gb"), "demand.0: no device has", id="unknown profile"),
+        pytest.param(changed("demand.0.class", "h999"), "no device class h999", id="unknown class"),
+        pytest.param(changed("demand.0.memory", "1Gi"), "either profile or memory", id="both"),
+        pytest.param(
+            changed("demand.1.memory", "1Ti"), "no slice of the fleet has 1Ti", id="too much memory"
+        ),
+        pytest.param(changed("demand.1.memory", "much"), "memory much is no quantity", id="no quantity"),
+        pytest.param(changed("demand.1.count", -1), "demand.1.count: Input should be", id="fewer than none"),
+        pytest.param(changed("policy.horizonSeconds", 0), "policy.horizonSeconds", id="no horizon"),
+    ],
+)
+def test_a_bad_snapshot_is_one_sentence(document: object, message: str) -> None:
+    result = run_plan(document)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_without_highs_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    assert "pip install 'gpufleet[planner]'" in run_plan(SNAPSHOT, "--exact").output

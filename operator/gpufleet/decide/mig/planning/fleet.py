@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 from gpufleet.decide.mig import geometry
 from gpufleet.decide.mig.planning import market, options, prices, recipes, values
@@ -112,27 +112,15 @@ def _take_back(gpu: values.Gpu, moved: collections.Counter[tuple[str, str, float
     return dataclasses.replace(gpu, instances=tuple(instances))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Figures:
-    """Of a fleet, for people: the planner does without."""
-
-    gpus_used: int
-    """GPUs with a busy slice."""
-    fragmentation: float
-    """Mean share of a GPU that is free and of no use to the forecast profiles."""
-
-
-def measure(gpus: Iterable[values.Gpu], forecast: dict[str, float]) -> Figures:
-    """Figures of a fleet; equal layouts are looked at once."""
-    known: dict[tuple[str, tuple[geometry.Placement, ...]], float] = {}
-    used = total = 0
-    stranded = 0.0
+def measure_fragmentation(gpus: Iterable[values.Gpu], forecast: Mapping[str, float]) -> float:
+    """Mean share of a GPU that is free and of no use to the forecast profiles; equal layouts count once."""
+    layouts: collections.Counter[tuple[str, tuple[geometry.Placement, ...]]] = collections.Counter()
+    models = {}
     for gpu in gpus:
-        placements = tuple(one.placement for one in gpu.instances)
-        key = (gpu.model.name, placements)
-        if key not in known:
-            known[key] = recipes.stranded_share(gpu.model, placements, forecast)
-        stranded += known[key]
-        used += any(one.busy for one in gpu.instances)
-        total += 1
-    return Figures(used, stranded / total if total else 0.0)
+        models[gpu.model.name] = gpu.model
+        layouts[gpu.model.name, tuple(one.placement for one in gpu.instances)] += 1
+    stranded = sum(
+        number * recipes.stranded_share(models[name], placements, forecast)
+        for (name, placements), number in layouts.items()
+    )
+    return stranded / layouts.total() if layouts else 0.0
