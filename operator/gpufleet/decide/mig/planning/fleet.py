@@ -17,11 +17,19 @@ class Fleet:
     """GPUs by group. Groups are numbered; a node may be taken out and put in again."""
 
     def __init__(
-        self, wanted: market.Market, policy: values.Policy, gpus: Iterable[values.Gpu], *, is_large: bool
+        self,
+        wanted: market.Market,
+        policy: values.Policy,
+        forecast: Mapping[str, float],
+        gpus: Iterable[values.Gpu],
+        *,
+        is_large: bool,
     ) -> None:
         self.market = wanted
         self._policy = policy
         self._tables = options.Tables(wanted)
+        self._forecast = forecast
+        self._rooms: list[float] = []
         self.is_large = is_large
         self._known: dict[Hashable, int] = {}
         self._numbers: dict[Hashable, int] = {}
@@ -52,14 +60,23 @@ class Fleet:
             number = self._known[key] = self._numbers.setdefault(sort, len(self.choices))
             if number == len(self.choices):
                 self.choices.append(found)
+                self._rooms.append(self._find_room(gpu))
                 self.members.append({})
         return number
+
+    def _find_room(self, gpu: values.Gpu) -> float:
+        """In a large fleet which of equal GPUs is taken matters less than the time it takes to tell."""
+        if self.is_large or gpu.grain is values.Grain.GPU:
+            return 0.0
+        return recipes.find_room(
+            gpu.model, [one.placement for one in gpu.instances if one.busy], self._forecast
+        )
 
     def groups(self) -> list[prices.Group]:
         """All groups with their present sizes."""
         return [
-            prices.Group(found, len(members))
-            for found, members in zip(self.choices, self.members, strict=True)
+            prices.Group(found, len(members), room)
+            for found, members, room in zip(self.choices, self.members, self._rooms, strict=True)
         ]
 
 

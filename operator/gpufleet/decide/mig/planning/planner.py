@@ -59,10 +59,10 @@ class Planner:
         self._running = collections.Counter(fleet.count_running(gpus))
         self._market = self._open_market()
         is_large = len(gpus) >= self._effort.large_from
-        self._fleet = fleet.Fleet(self._market, self._policy, gpus, is_large=is_large)
+        forecast = dict(self._policy.forecast) or mix(self._demands)
+        self._fleet = fleet.Fleet(self._market, self._policy, forecast, gpus, is_large=is_large)
         self._is_large = is_large
         self._bound = prices.trivial_bound(self._market)
-        forecast = dict(self._policy.forecast) or mix(self._demands)
         self._book = book.Book(self._market, self._fleet, self._policy, forecast)
 
     def _open_market(self) -> market.Market:

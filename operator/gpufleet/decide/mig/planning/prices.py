@@ -24,6 +24,8 @@ class Group:
 
     choices: options.Choices
     size: int
+    room: float = 0.0
+    """What the forecast could still make of one of them: of equal steps, those with least room come first."""
 
 
 Picks = tuple[int, ...]

@@ -138,6 +138,20 @@ def stranded_share(
     return lost / total / model.family.memory_units
 
 
+def find_room(
+    model: devices.DeviceModel, placements: Sequence[geometry.Placement], forecast: Mapping[str, float]
+) -> float:
+    """What the forecast profiles could make of a GPU beside these instances: memory units that each, alone,
+    can still use, by weight."""
+    room = 0.0
+    for name, weight in sorted(forecast.items()):
+        if name in model.profiles_by_name:
+            size = geometry.profile_of(model, name).shape.size
+            starts = geometry.legal_starts(model, placements, name)
+            room += weight * len({unit for start in starts for unit in range(start, start + size)})
+    return room
+
+
 def _leaves_room(
     model: devices.DeviceModel, kept: Sequence[values.Instance], counts: Mapping[str, int]
 ) -> bool:

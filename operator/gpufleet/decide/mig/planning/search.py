@@ -129,8 +129,8 @@ def improve(choice: Choice, budget: int, only: Iterable[int] | None = None) -> N
                 break
             gain, then = _best_step(choice, group, now, at)
             if gain > _EPSILON:
-                found.append((-gain, group, now, then))
-        taken = [_take(choice, group, now, then) for _, group, now, then in sorted(found)]
+                found.append((-round(gain, 6), choice.groups[group].room, group, now, then))
+        taken = [_take(choice, group, now, then) for _, _, group, now, then in sorted(found)]
         if not any(taken):
             return
 
