@@ -68,7 +68,7 @@ def _to_wire(problem: snapshot.Problem, plan: values.Plan, solved: ilp.Solved | 
             "wanted": plan.wanted,
             "servedAsIs": plan.without,
             "served": plan.served,
-            "bound": round(plan.bound, 6),
+            "bound": round(plan.bound, 4),
         },
         "moved": plan.moved,
         "fragmentation": {

@@ -144,7 +144,8 @@ class Book:
             recipe = recipes.plan_gpu(gpu, self._cuts[key], self._policy)
         else:
             stay = list(options.stays(gpu, is_large=self._fleet.is_large))[variant]
-            recipe = recipes.plan_instances(gpu, stay, counts, self._policy, self._forecast)
+            forecast = None if self._fleet.is_large else self._forecast
+            recipe = recipes.plan_instances(gpu, stay, counts, self._policy, forecast)
         if recipe is None:
             return None
         return recipe, explain.change(recipe), options.supply_of(gpu, rebuild(gpu, recipe), self.market)

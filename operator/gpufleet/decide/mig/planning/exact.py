@@ -18,28 +18,31 @@ def find_best(
     groups: Sequence[prices.Group],
     relaxed: prices.Relaxed,
     beat: float,
-    most_states: int,
+    most_steps: int,
 ) -> search.Counts | None:
     """A choice worth more than `beat`, the best there is; None if there is none or it is too much work."""
     order = [number for number, group in enumerate(groups) for _ in range(group.size)]
-    constant = prices.worth_of_demand(wanted, relaxed.prices)
+    constant = prices.worth_of_demand(wanted, relaxed.bound.prices)
     rest = [0.0] * (len(order) + 1)
     for place in range(len(order) - 1, -1, -1):
-        rest[place] = rest[place + 1] + _best_at(groups[order[place]], relaxed.prices)
+        rest[place] = rest[place + 1] + _best_at(groups[order[place]], relaxed.bound.prices)
     states: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {(0,) * wanted.goods: (0.0, ())}
     for place, number in enumerate(order):
+        most_steps -= len(states) * len(groups[number].choices.all)
+        if most_steps < 0:
+            return None
         follow: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
         for supply, (cost, taken) in states.items():
             for option, found in enumerate(groups[number].choices.all):
                 now = _add(supply, found.supply)
                 spent = cost + found.cost
-                at_prices = sum(price * slices for price, slices in zip(relaxed.prices, now, strict=True))
+                at_prices = sum(
+                    price * slices for price, slices in zip(relaxed.bound.prices, now, strict=True)
+                )
                 if constant + at_prices + rest[place + 1] - spent <= beat + _EPSILON:
                     continue
                 if now not in follow or spent < follow[now][0]:
                     follow[now] = (spent, (*taken, option))
-        if len(follow) > most_states:
-            return None
         states = follow
     return _read_best(wanted, order, states, beat)
 

@@ -29,6 +29,7 @@ class Fleet:
         self._policy = policy
         self._tables = options.Tables(wanted)
         self._forecast = forecast
+        self._models: list[str] = []
         self._rooms: list[float] = []
         self.is_large = is_large
         self._known: dict[Hashable, int] = {}
@@ -56,10 +57,15 @@ class Fleet:
         number = self._known.get(key)
         if number is None:
             found = options.build(gpu, self._tables, self.market, self._policy, is_large=self.is_large)
-            sort = (found.keep, tuple((one.base, one.table.number, one.cost) for one in found.variants))
+            sort = (
+                gpu.model.name,
+                found.keep,
+                tuple((one.base, one.table.number, one.cost) for one in found.variants),
+            )
             number = self._known[key] = self._numbers.setdefault(sort, len(self.choices))
             if number == len(self.choices):
                 self.choices.append(found)
+                self._models.append(gpu.model.name)
                 self._rooms.append(self._find_room(gpu))
                 self.members.append({})
         return number
@@ -75,8 +81,10 @@ class Fleet:
     def groups(self) -> list[prices.Group]:
         """All groups with their present sizes."""
         return [
-            prices.Group(found, len(members), room)
-            for found, members, room in zip(self.choices, self.members, self._rooms, strict=True)
+            prices.Group(found, len(members), model, room)
+            for found, members, model, room in zip(
+                self.choices, self.members, self._models, self._rooms, strict=True
+            )
         ]
 
 

@@ -15,13 +15,13 @@ _EPSILON = 1e-9
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Effort:
-    """How much work a plan may take, in steps tried and in states of the exact search. No clock counts."""
+    """How much work a plan may take, in steps tried. No clock counts."""
 
     large_from: int = 1_000
     """GPUs from which a fleet is large: fewer options, no pairs, no exact search."""
     steps: int = 60_000
     pairs: int = 30_000
-    states: int = 4_000
+    exact: int = 150_000
     replan: int = 1_000
 
 
@@ -138,7 +138,7 @@ class Planner:
         if not self._is_large:
             search.improve(choice, self._effort.steps)
         if self._market.wanted - choice.served > _EPSILON:
-            relaxed = prices.relax(self._market, choice.groups)
+            relaxed = prices.relax(self._market, choice.groups, is_large=self._is_large)
             self._bound = relaxed.bound
             if search.gap(choice, relaxed) > _CLOSE:
                 choice = self._look_further(choice, relaxed)
@@ -159,9 +159,11 @@ class Planner:
                 search.improve_pairs(one, relaxed, self._effort.pairs)
             if one.worth > best.worth + _EPSILON and self._market.keeps_running(one.supply):
                 best = one
+        if self._is_large and best is found:
+            search.improve(best, self._effort.steps)
         if not self._is_large and search.gap(best, relaxed) > _CLOSE:
-            counts_ = exact.find_best(self._market, found.groups, relaxed, best.worth, self._effort.states)
-            best = search.Choice(self._market, found.groups, counts_) if counts_ else best
+            proven = exact.find_best(self._market, found.groups, relaxed, best.worth, self._effort.exact)
+            best = search.Choice(self._market, found.groups, proven) if proven else best
         return best
 
     def _write(self) -> values.Plan:

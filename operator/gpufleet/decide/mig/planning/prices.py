@@ -12,18 +12,19 @@ from collections.abc import Sequence
 
 from gpufleet.decide.mig.planning import market, options, simplex
 
-_MOST_COLUMNS = 80
+_MOST_ROUNDS = 60
 _EPSILON = 1e-9
-_CLOSE = 1e-6
-"""Relative distance between value and bound at which it ends."""
+_CLOSE = 1e-4
+"""Relative distance between value and bound at which it ends in a large fleet; in others it goes on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Group:
-    """GPUs that are alike in everything that matters, by their numbers."""
+    """GPUs of one model that are alike in everything that matters, by their numbers."""
 
     choices: options.Choices
     size: int
+    model: str = ""
     room: float = 0.0
     """What the forecast could still make of one of them: of equal steps, those with least room come first."""
 
@@ -34,11 +35,10 @@ Picks = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Relaxed:
-    """An optimum that splits groups: shares of the fleet that take these picks."""
+    """An optimum that splits groups."""
 
-    shares: tuple[tuple[Picks, float], ...]
-    prices: tuple[float, ...]
-    """Worth of one more slice of each good."""
+    shares: dict[str, tuple[tuple[Picks, float], ...]]
+    """By model: shares of its GPUs that take these picks, of which those of its groups count."""
     bound: Bound
 
 
@@ -63,53 +63,91 @@ def trivial_bound(wanted: market.Market) -> Bound:
     return Bound(wanted.wanted, (0.0,) * wanted.goods)
 
 
-def relax(wanted: market.Market, groups: Sequence[Group]) -> Relaxed:
+def relax(wanted: market.Market, groups: Sequence[Group], *, is_large: bool = False) -> Relaxed:
     """The relaxed optimum, or what is known of it after the last column."""
-    kinds, sets = wanted.kinds, len(wanted.sets)
-    # Columns are means per GPU, so that entries stay small and shares add up to the size of the fleet.
-    size = max(1, sum(group.size for group in groups))
-    program = simplex.Program([0.0] * sets + [float(kind.count) for kind in kinds] + [float(size)])
-    for number, kind in enumerate(kinds):
-        column = [0.0] * (sets + len(kinds) + 1)
-        for index in kind.sets:
-            column[index] = 1.0
-        column[sets + number] = 1.0
-        program.add(kind.weight, column)
-    picked: list[Picks] = [(0,) * len(groups)]
-    _add_column(program, wanted, groups, picked[0], size)
+    master = _Master(wanted, groups)
+    close = _CLOSE if is_large else _EPSILON
     bound = trivial_bound(wanted)
-    prices = bound.prices
-    for _ in range(_MOST_COLUMNS):
-        program.solve()
-        rows = program.prices()
-        prices = tuple(sum(rows[index] for index in which) for which in wanted.sets_of_good)
+    master.add((0,) * len(groups))
+    for _ in range(_MOST_ROUNDS):
+        master.program.solve()
+        prices = master.prices()
         picks, worth, most = _pick(groups, prices)
-        picks, worth, most = _pick(groups, prices)
-        demand = sum(
-            kind.count * max(0.0, kind.weight - sum(rows[index] for index in kind.sets)) for kind in kinds
-        )
         demand = worth_of_demand(wanted, prices)
         bound = min(bound, Bound(demand + most, prices), key=lambda one: one.value)
-        if demand + worth - program.value <= _CLOSE * max(1.0, program.value) or picks in picked:
+        away = demand + worth - master.program.value
+        if away <= close * max(1.0, master.program.value - wanted.running) or not master.add(picks):
             break
-        picked.append(picks)
-        _add_column(program, wanted, groups, picks, size)
-    found = program.solution()
-    shares = tuple(
-        (picks, found[len(kinds) + number] / size)
-        for number, picks in enumerate(picked)
-        if len(kinds) + number in found
-    )
-    return Relaxed(shares, prices, bound)
+    return Relaxed(master.shares(), bound)
 
 
-def supply_of(wanted: market.Market, groups: Sequence[Group], picks: Picks) -> list[int]:
-    """The fleet's slices by good when every group takes its pick."""
-    supply = [0] * wanted.goods
-    for group, pick in zip(groups, picks, strict=True):
-        for good, number in group.choices.option(pick).supply:
-            supply[good] += number * group.size
-    return supply
+class _Master:
+    """The small program: how much of each kind is served, and which shares of a model take which picks.
+
+    Columns are means per GPU of a model, so that entries stay small and shares add up to its GPUs.
+    """
+
+    def __init__(self, wanted: market.Market, groups: Sequence[Group]) -> None:
+        self._market = wanted
+        self._groups = groups
+        self._sizes: dict[str, int] = {}
+        self._members: dict[str, list[int]] = {}
+        for number, group in enumerate(groups):
+            if group.size:
+                self._sizes[group.model] = self._sizes.get(group.model, 0) + group.size
+                self._members.setdefault(group.model, []).append(number)
+        kinds, sets = wanted.kinds, len(wanted.sets)
+        limits = [0.0] * sets + [float(kind.count) for kind in kinds]
+        self._first_size = len(limits)
+        self.program = simplex.Program([*limits, *(float(size) for size in self._sizes.values())])
+        for number, kind in enumerate(kinds):
+            column = [0.0] * (len(limits) + len(self._sizes))
+            for index in kind.sets:
+                column[index] = 1.0
+            column[sets + number] = 1.0
+            self.program.add(kind.weight, column)
+        self._columns: dict[int, tuple[str, Picks]] = {}
+        self._seen: set[tuple[str, Picks]] = set()
+
+    def add(self, picks: Picks) -> bool:
+        """Add what each model picks as a column of its own; whether any of them is new."""
+        is_new = False
+        for place, (model, members) in enumerate(self._members.items()):
+            key = (model, tuple(picks[number] for number in members))
+            if key not in self._seen:
+                self._seen.add(key)
+                self._columns[self._add(place, model, members, picks)] = (model, picks)
+                is_new = True
+        return is_new
+
+    def _add(self, place: int, model: str, members: Sequence[int], picks: Picks) -> int:
+        supply = [0] * self._market.goods
+        cost = 0.0
+        for number in members:
+            group = self._groups[number]
+            option = group.choices.option(picks[number])
+            cost += option.cost * group.size
+            for good, slices in option.supply:
+                supply[good] += slices * group.size
+        size = self._sizes[model]
+        column = [-sum(supply[good] for good in one) / size for one in self._market.sets]
+        column += [0.0] * (len(self._market.kinds) + len(self._sizes))
+        column[self._first_size + place] = 1.0
+        return self.program.add(-cost / size, column)
+
+    def prices(self) -> tuple[float, ...]:
+        """What one more slice of each good is worth."""
+        rows = self.program.prices()
+        return tuple(sum(rows[index] for index in which) for which in self._market.sets_of_good)
+
+    def shares(self) -> dict[str, tuple[tuple[Picks, float], ...]]:
+        """Shares of each model's GPUs in the present optimum."""
+        found: dict[str, list[tuple[Picks, float]]] = {model: [] for model in self._sizes}
+        for variable, value in self.program.solution().items():
+            if variable in self._columns:
+                model, picks = self._columns[variable]
+                found[model].append((picks, value / self._sizes[model]))
+        return {model: tuple(listed) for model, listed in found.items()}
 
 
 def worth_of_demand(wanted: market.Market, prices: Sequence[float]) -> float:
@@ -118,17 +156,6 @@ def worth_of_demand(wanted: market.Market, prices: Sequence[float]) -> float:
         kind.count * max(0.0, kind.weight - min(prices[good] for good in kind.accepts))
         for kind in wanted.kinds
     )
-
-
-def _add_column(
-    program: simplex.Program, wanted: market.Market, groups: Sequence[Group], picks: Picks, size: int
-) -> None:
-    supply = supply_of(wanted, groups, picks)
-    cost = sum(
-        group.size * group.choices.option(pick).cost for group, pick in zip(groups, picks, strict=True)
-    )
-    goods = [-sum(supply[good] for good in one) / size for one in wanted.sets]
-    program.add(-cost / size, [*goods, *([0.0] * len(wanted.kinds)), 1.0])
 
 
 class Worths:

@@ -42,11 +42,11 @@ def plan_instances(
     stay: Sequence[values.Instance],
     counts: Mapping[str, int],
     policy: values.Policy,
-    forecast: Mapping[str, float],
+    forecast: Mapping[str, float] | None,
 ) -> values.Recipe | None:
     """Instance by instance: what is wanted and there already stays; None where nothing has to be done.
 
-    Idle instances that are in nobody's way stay too.
+    Idle instances that are in nobody's way stay too. Without a forecast starts are taken as they come.
     """
     missing = dict(counts)
     kept = list(stay)
@@ -78,7 +78,7 @@ def place(
     model: devices.DeviceModel,
     counts: Mapping[str, int],
     occupied: Sequence[geometry.Placement],
-    forecast: Mapping[str, float],
+    forecast: Mapping[str, float] | None,
 ) -> tuple[geometry.Placement, ...]:
     """Starts for new instances, largest first, each where it spoils least and the others still fit.
 
@@ -86,6 +86,8 @@ def place(
     """
     names = geometry.largest_first(model, _expand(counts))
     fallback = geometry.creation_order(model, names, occupied)
+    if forecast is None:
+        return fallback
     placed: list[geometry.Placement] = []
     for position, name in enumerate(names):
         held = (*occupied, *placed)

@@ -237,15 +237,15 @@ def _take_pair(
 
 
 def round_shares(groups: Sequence[prices.Group], relaxed: prices.Relaxed, turn: int = 0) -> Counts:
-    """Whole GPUs for shares of groups: each share has a credit, and who has most of it takes the next GPU.
+    """Whole GPUs for shares of a model: each has a credit, and who has most of it takes the next GPU.
 
     Every `turn` begins at another group, and so rounds otherwise.
     """
-    shares = relaxed.shares
-    credit = [0.0] * len(shares)
+    credits = {model: [0.0] * len(shares) for model, shares in relaxed.shares.items()}
     counts: Counts = {}
     first = turn * len(groups) // TURNS
     for number, group in (*enumerate(groups[first:], first), *enumerate(groups[:first])):
+        shares, credit = relaxed.shares.get(group.model, ()), credits.get(group.model, [])
         left = group.size
         for index, (picks, share) in enumerate(shares):
             whole = min(left, int(share * group.size))
@@ -253,12 +253,10 @@ def round_shares(groups: Sequence[prices.Group], relaxed: prices.Relaxed, turn: 
             left -= whole
             _add(counts, (number, picks[number]), whole)
         for _ in range(left):
-            index = max(range(len(shares)), key=lambda one: (credit[one], -one), default=-1)
-            if index < 0:
-                _add(counts, (number, 0), 1)
-                continue
-            credit[index] -= 1.0
-            _add(counts, (number, shares[index][0][number]), 1)
+            index = credit.index(max(credit)) if credit else -1
+            if index >= 0:
+                credit[index] -= 1.0
+            _add(counts, (number, shares[index][0][number] if index >= 0 else 0), 1)
     return counts
 
 

@@ -79,10 +79,15 @@ class Program:
         line = [entry / pivot for entry in self._rows[row]]
         right = self._right[row] / pivot
         self._rows[row], self._right[row], self._basis[row] = line, right, column
+        used = [(place, entry) for place, entry in enumerate(line) if entry]
         for other, entries in enumerate(self._rows):
             if other != row and (factor := entries[column]):
-                self._rows[other] = [a - factor * b for a, b in zip(entries, line, strict=True)]
+                for place, entry in used:
+                    entries[place] -= factor * entry
+                entries[column] = 0.0
                 self._right[other] = max(0.0, self._right[other] - factor * right)
         gain = self._reduced[column]
-        self._reduced = [a - gain * b for a, b in zip(self._reduced, line, strict=True)]
+        for place, entry in used:
+            self._reduced[place] -= gain * entry
+        self._reduced[column] = 0.0
         self.value += gain * right
