@@ -28,11 +28,26 @@ class Book:
         self._cuts: dict[object, tuple[geometry.Placement, ...]] = {}
         self._taken: dict[Key, int] = {}
         self._holders: dict[Held, dict[Key, None]] = {}
-        self.changes: dict[Key, values.Change] = {}
+        self._changes: dict[Key, values.Change] = {}
+        self._order: list[Key] = []
+        self._nodes: collections.Counter[str] = collections.Counter()
+        self.moved = 0
+        """Busy slices that move."""
         self.kept = search.Choice(wanted, fleet.groups()).supply
         """Slices by good as things are."""
         self.supply = list(self.kept)
         """Slices by good when all is done: without those that nobody needs, with those that had room."""
+
+    @property
+    def changes(self) -> tuple[values.Change, ...]:
+        """In the order of nodes and indices. They are mostly in it already, which the sort makes use of."""
+        self._order = sorted(key for key in dict.fromkeys(self._order) if key in self._changes)
+        return tuple(self._changes[key] for key in self._order)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes are disturbed."""
+        return sum(number > 0 for number in self._nodes.values())
 
     def option_of(self, gpu: values.Gpu) -> int:
         """The option that a GPU takes."""
@@ -79,8 +94,7 @@ class Book:
             for key, gpu in self._fleet.members[group].items():
                 if key not in self._taken:
                     by_node[gpu.node].append((group, gpu))
-        disturbed = {node for node, _ in self.changes}
-        order = sorted(by_node, key=lambda node: (node not in disturbed, -len(by_node[node]), node))
+        order = sorted(by_node, key=lambda node: (not self._nodes[node], -len(by_node[node]), node))
         chosen = []
         for node in order:
             for group, gpu in by_node[node]:
@@ -102,7 +116,9 @@ class Book:
         key = (gpu.node, gpu.index)
         del self._taken[key]
         del self._holders[held][key]
-        if change := self.changes.pop(key, None):
+        if change := self._changes.pop(key, None):
+            self.moved -= change.recipe.moved
+            self._nodes[gpu.node] -= 1
             self._offer(options.supply_of(gpu, rebuild(gpu, change.recipe), self.market), -1)
             self._offer(options.supply_of(gpu, gpu.instances, self.market), 1)
 
@@ -120,7 +136,10 @@ class Book:
             return
         recipe, reason, supply = found
         self._offer(supply, 1)
-        self.changes[gpu.node, gpu.index] = values.Change(gpu.node, gpu.index, recipe, reason)
+        self._changes[gpu.node, gpu.index] = values.Change(gpu.node, gpu.index, recipe, reason)
+        self._order.append((gpu.node, gpu.index))
+        self.moved += recipe.moved
+        self._nodes[gpu.node] += 1
 
     def _trim(self, gpu: values.Gpu, wanted: options.Counts, slack: list[int]) -> options.Counts:
         """The slices of an option without those that demand leaves over: the forecast knows better."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from gpufleet.decide.mig import geometry
 from gpufleet.decide.mig.planning import values
@@ -33,26 +33,11 @@ def count(placements: Iterable[geometry.Placement]) -> str:
 
 
 def plan(
-    changes: Mapping[tuple[str, int], values.Change],
-    outcomes: Sequence[values.Outcome],
-    without: float,
-    bound: float,
-) -> values.Plan:
-    """The plan with its reason."""
-    ordered = tuple(changes[key] for key in sorted(changes))
-    served = sum(one.served * one.demand.weight for one in outcomes)
-    reason, message = _explain(ordered, outcomes, served - without, served, bound)
-    return values.Plan(ordered, tuple(outcomes), without, bound, reason, message)
-
-
-def _explain(
-    changes: Sequence[values.Change],
-    outcomes: Sequence[values.Outcome],
-    gained: float,
-    served: float,
-    bound: float,
+    changes: str | None, outcomes: Sequence[values.Outcome], without: float, bound: float
 ) -> tuple[str, str]:
+    """Reason and message of a plan with these changes, as `changes_of` tells them; None if there are none."""
     wanted = sum(one.demand.count * one.demand.weight for one in outcomes)
+    served = sum(one.served * one.demand.weight for one in outcomes)
     lacking = _name_lacking(outcomes)
     if not wanted:
         return NO_DEMAND, "nothing waits for a slice"
@@ -63,13 +48,16 @@ def _explain(
             f"no change pays: {served:g} of {wanted:g} weighted demand has slices, at most {bound:g} could; "
             f"lacking {lacking}"
         )
-    nodes = len({one.node for one in changes})
-    moved = sum(one.recipe.moved for one in changes)
     message = (
-        f"serves {served:g} of {wanted:g} weighted demand, {gained:g} more than without, at most {bound:g} "
-        f"could be; changes {len(changes)} GPUs on {nodes} nodes, moves {moved} busy slices"
+        f"serves {served:g} of {wanted:g} weighted demand, {served - without:g} more than without, at most "
+        f"{bound:g} could be; {changes}"
     )
     return REPARTITION, message + (f"; lacking {lacking}" if lacking else "")
+
+
+def changes_of(gpus: int, nodes: int, moved: int) -> str | None:
+    """How much is disturbed."""
+    return f"changes {gpus} GPUs on {nodes} nodes, moves {moved} busy slices" if gpus else None
 
 
 def _name_lacking(outcomes: Sequence[values.Outcome]) -> str:

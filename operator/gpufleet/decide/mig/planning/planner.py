@@ -121,7 +121,7 @@ class Planner:
         self._bound = self._bound.replace(self._market, self._market, *single)
         self._choice = search.Choice(self._market, self._fleet.groups(), dict(+counts))
         search.improve(self._choice, self._effort.replan, come)
-        if self._market.wanted - self._choice.served > _EPSILON:
+        if search.gap(self._choice, self._bound) > _CLOSE:
             search.improve(self._choice, self._effort.replan)
         self._book.follow(self._choice.counts)
         if self._market.worth(self._book.supply) < self._choice.served - _EPSILON:
@@ -140,7 +140,7 @@ class Planner:
         if self._market.wanted - choice.served > _EPSILON:
             relaxed = prices.relax(self._market, choice.groups, is_large=self._is_large)
             self._bound = relaxed.bound
-            if search.gap(choice, relaxed) > _CLOSE:
+            if search.gap(choice, relaxed.bound) > _CLOSE:
                 choice = self._look_further(choice, relaxed)
             elif self._is_large:
                 search.improve(choice, self._effort.steps)
@@ -150,7 +150,7 @@ class Planner:
         """Other starts and more work, as long as the bound is far."""
         best = found
         for turn in range(1 if self._is_large else search.TURNS):
-            if search.gap(best, relaxed) <= _CLOSE:
+            if search.gap(best, relaxed.bound) <= _CLOSE:
                 return best
             counts = search.round_shares(found.groups, relaxed, turn)
             one = search.Choice(self._market, found.groups, counts)
@@ -161,7 +161,7 @@ class Planner:
                 best = one
         if self._is_large and best is found:
             search.improve(best, self._effort.steps)
-        if not self._is_large and search.gap(best, relaxed) > _CLOSE:
+        if not self._is_large and search.gap(best, relaxed.bound) > _CLOSE:
             proven = exact.find_best(self._market, found.groups, relaxed, best.worth, self._effort.exact)
             best = search.Choice(self._market, found.groups, proven) if proven else best
         return best
@@ -170,7 +170,10 @@ class Planner:
         outcomes = self._market.outcomes(self._book.supply)
         without = sum(one.served * one.demand.weight for one in self._market.outcomes(self._book.kept))
         bound = max(0.0, self._bound.value - self._market.running)
-        return explain.plan(self._book.changes, outcomes, without, bound)
+        changes = self._book.changes
+        told = explain.changes_of(len(changes), self._book.nodes, self._book.moved)
+        reason, message = explain.plan(told, outcomes, without, bound)
+        return values.Plan(changes, outcomes, without, bound, reason, message)
 
 
 def mix(demands: Iterable[values.Demand]) -> dict[str, float]:

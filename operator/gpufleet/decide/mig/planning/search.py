@@ -265,7 +265,7 @@ def _add(counts: Counts, key: tuple[int, int], number: int) -> None:
         counts[key] = counts.get(key, 0) + number
 
 
-def gap(choice: Choice, relaxed: prices.Relaxed) -> float:
+def gap(choice: Choice, bound: prices.Bound) -> float:
     """How far from the bound, as a share of it; running slices, which all plans serve, do not count."""
-    most = relaxed.bound.value - choice.market.running
-    return max(0.0, relaxed.bound.value - choice.served) / most if most > 0 else 0.0
+    most = bound.value - choice.market.running
+    return max(0.0, bound.value - choice.served) / most if most > 0 else 0.0
