@@ -208,6 +208,30 @@ def test_one_node_may_change(seed: int, size: int) -> None:
         mig_checks.check(gpus, plans.replace_node(node, new))
 
 
+@hypothesis.settings(max_examples=30)
+@hypothesis.given(SEEDS, SIZES)
+def test_fleets_that_count_as_large_keep_the_rules_too(seed: int, size: int) -> None:
+    gpus, demands = random_fleet(seed, size)
+    effort = planner.Effort(large_from=1)
+    found = planner.plan(gpus, demands, effort=effort)
+    mig_checks.check(gpus, found)
+    after = fleet.carry_out(gpus, found)
+    mig_checks.check(after, planner.plan(after, demands, effort=effort))
+    assert found.served >= found.without
+
+
+def test_what_was_left_out_is_made_when_it_is_needed_after_all() -> None:
+    """Three slices wait, one GPU has room for seven: the others come when the second GPU goes."""
+    gpus = [
+        gpu(node="a", grain=Grain.INSTANCE),
+        gpu("1g.10gb@0", "1g.10gb@1", node="b", grain=Grain.INSTANCE),
+    ]
+    plans = planner.Planner(gpus, [Demand("1g.10gb", 3)])
+    first = plans.plan()
+    assert (first.served, first.without) == (3, 2)
+    assert plans.replace_node("b", []).served == 3
+
+
 def test_a_node_that_goes_takes_its_part_along() -> None:
     plans = planner.Planner([gpu(node="a"), gpu(node="b")], [Demand("7g.80gb", 2)])
     assert plans.plan().served == 2
