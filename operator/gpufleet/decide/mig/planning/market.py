@@ -190,7 +190,7 @@ def _merge(raw: Iterable[_Raw]) -> list[_Raw]:
     """Equal kinds as one, the heaviest first; what no slice serves is left out."""
     merged: dict[tuple[float, frozenset[tuple[str, str]], bool], tuple[int, tuple[int, ...]]] = {}
     for weight, count, accepts, demands, is_running in raw:
-        if accepts and count > 0:
+        if accepts and (count > 0 or is_running):
             key = (weight, accepts, is_running)
             before, listed = merged.get(key, (0, ()))
             merged[key] = (before + count, (*listed, *demands))

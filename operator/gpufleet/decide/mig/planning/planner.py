@@ -86,7 +86,8 @@ class Planner:
         running = collections.Counter(self._running)
         running.subtract(fleet.count_running(before))
         running.update(fleet.count_running(gpus))
-        self._running = +running
+        # Slices that ran once stay listed with none, so that the market trades the same goods.
+        self._running = running
         if any(gpu.model.name not in self._models for gpu in gpus) or not self._reopen():
             self._start()
             return self.plan()
