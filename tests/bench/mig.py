@@ -1,4 +1,4 @@
-"""MIG plans against the integer program, at scale, and on a trace. `make bench-mig`, about ten minutes."""
+"""MIG plans against the integer program, at scale, and on a trace. `make bench-mig`, about four minutes."""
 
 from __future__ import annotations
 
