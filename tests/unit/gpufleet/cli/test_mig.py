@@ -171,6 +171,13 @@ def test_a_plan_as_json_beside_the_integer_program() -> None:
     assert gpu["create"] == [{"profile": "4g.40gb", "start": 0}, {"profile": "3g.40gb", "start": 4}]
 
 
+def test_the_page_shows_what_is_printed() -> None:
+    page = (pathlib.Path(__file__).parents[4] / "docs/mig.md").read_text(encoding="utf-8")
+    snapshot = page.split("```json\n")[1].split("```")[0]
+    shown = page.split("--snapshot fleet.json\n")[1].split("```")[0]
+    assert run_plan(snapshot).output == shown
+
+
 def changed(path: str, value: object) -> dict[str, object]:
     """The snapshot with one value changed; the path is that of the error."""
     document: dict[str, object] = json.loads(json.dumps(SNAPSHOT))

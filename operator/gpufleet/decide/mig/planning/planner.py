@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 from gpufleet.decide.mig.planning import book, exact, explain, fleet, market, prices, search, values
@@ -11,6 +12,7 @@ from gpufleet.decide.mig.planning import book, exact, explain, fleet, market, pr
 _CLOSE = 0.002
 """Share of the bound within which a plan is good enough to look no further."""
 _EPSILON = 1e-9
+_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,6 +173,9 @@ class Planner:
         outcomes = self._market.outcomes(self._book.supply)
         without = sum(one.served * one.demand.weight for one in self._market.outcomes(self._book.kept))
         bound = max(0.0, self._bound.value - self._market.running)
+        if all(float(one.weight).is_integer() for one in self._demands):
+            # Sums of whole weights are whole.
+            bound = float(math.floor(bound + _ROUNDING))
         changes = self._book.changes
         told = explain.changes_of(len(changes), self._book.nodes, self._book.moved)
         reason, message = explain.plan(told, outcomes, without, bound)
