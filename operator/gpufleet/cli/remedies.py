@@ -58,10 +58,10 @@ def _bounds_of_objective(
     provided = max(demand.offered, demand.expected + demand.margin)
     share = demand.offered / provided if provided > 0 else 1.0
     fewer = (servers - 1) * demand.capacity
-    spare = fewer * spec.behavior.scale_down.tolerance_percent / 100
+    enough = fewer / (1 + spec.behavior.scale_down.tolerance_percent / 100)
     if demand.noise is not None:
-        spare = min(spare, demand.noise)
-    return servers * demand.capacity * share, max(0.0, fewer - spare) * share
+        enough = max(enough, fewer - demand.noise)
+    return servers * demand.capacity * share, enough * share
 
 
 def _describe(what: str, above: float, below: float, servers: int, spec: autoscaling.Autoscaling) -> str:

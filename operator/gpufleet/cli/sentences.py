@@ -22,7 +22,7 @@ _READINGS = (
     ("timeToFirstTokenP99Milliseconds", "P99 first token", "ms"),
     ("kvCachePercent", "KV cache", "%"),
 )
-_METHODS = {"LastValue": "its last value", "Trend": "its trend", "Seasonal": "its season"}
+_METHODS = {"LastValue": "the last two scrapes", "Trend": "its trend", "Seasonal": "its season"}
 _SOURCES = {"Profile": "by its ModelProfile", "Learnt": "learnt from the servers under load"}
 _LEADERS = {"Objective": "for the objective", "ShedLoad": "because requests are refused"}
 
@@ -148,6 +148,8 @@ def tell_demand(
             yield f"{offered} per second come; {expected} are expected {within}, by {method}."
         else:
             yield f"{offered} per second come, and no more are expected {within}."
+        if demand.margin > 0:
+            yield f"{number(demand.margin)} more are provided for, by how such loads went on before."
     start = memory.get("coldStart")
     if start:
         taken = f"{start['p90Seconds']:.0f} s"

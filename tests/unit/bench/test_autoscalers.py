@@ -9,7 +9,7 @@ import pytest
 from gpufleet.sim import loads, service
 from tests.bench import autoscaling
 
-TARGETS = {"gpufleet": 10, "HPA": 120, "KPA": 5, "KEDA": 11, "Triton's chart": 100e3}
+TARGETS = {"gpufleet": 95, "HPA": 120, "KPA": 5, "KEDA": 11, "Triton's chart": 100e3}
 OTHERS = [name for name in autoscaling.CONTESTANTS if name != autoscaling.OURS]
 
 

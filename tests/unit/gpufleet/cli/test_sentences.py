@@ -89,6 +89,15 @@ def test_what_it_has(service: Any, expected: str) -> None:
             id="by its profile, from status",
         ),
         pytest.param(
+            {"source": "Profile", "margin": 6.2, "expected": 55.0},
+            None,
+            "A server carries 20 requests per second in time, by its ModelProfile.\n"
+            "40 per second come; 55 are expected within the 42 s that a server takes to start, "
+            "by the last two scrapes.\n"
+            "6.2 more are provided for, by how such loads went on before.",
+            id="a burst, with a margin",
+        ),
+        pytest.param(
             {"source": "Learnt", "expected": 61.52, "method": "Trend"},
             {
                 "memory": {
@@ -187,7 +196,7 @@ def test_what_was_decided(fields: dict[str, Any], scaling: dict[str, Any], mode:
         pytest.param(
             {"demand": {**DEMAND, "source": "Profile"}},
             {"targets": []},
-            "More than 36 requests per second need another server, 16.36 or less need one fewer.",
+            "More than 40 requests per second need another server, 18.18 or less need one fewer.",
             id="the objective",
         ),
         pytest.param(
@@ -284,8 +293,8 @@ def test_the_whole_page_with_the_read_api() -> None:
         "Nine of ten servers were ready after 40 s (2 starts measured).\n"
         "\n"
         "The signals ask for 4 servers for the objective.\n"
-        "So 4 servers. ScaledUp: from 2 to 4 servers: 70 requests per second come; a server carries 20 with "
-        "P99 within 50 ms (profile), of which 0 % are kept free.\n"
+        "So 4 servers. ScaledUp: from 2 to 4 servers: 70 requests per second come, 70 are expected within "
+        "40 s (LastValue) and 0 more provided for; a server carries 20 with P99 within 50 ms (Profile).\n"
         "More than 80 requests per second need another server, 54.55 or less need one fewer.\n"
         "More: docs/runbooks/autoscaling/ScaledUp.md\n"
         "\n"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gpufleet.decide.autoscaling import demand, forecast
+from gpufleet.decide.autoscaling import demand, forecast, rehearsal
 from tests.unit.gpufleet.decide.autoscaling.builders import make_spec
 
 
@@ -12,22 +12,19 @@ from tests.unit.gpufleet.decide.autoscaling.builders import make_spec
     ("spec", "ahead", "expected", "margin"),
     [
         pytest.param({"headroomPercent": 20}, None, 80.0, 20.0, id="a share that is kept free"),
-        pytest.param({}, None, 80.0, 8.0, id="no forecast yet"),
-        pytest.param({}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 16.49, id="noise about its level"),
-        pytest.param({}, ("LastValue", 80.0, 20.0, 8.0), 80.0, 16.49, id="it has left its level"),
-        pytest.param({}, ("LastValue", 80.0, 20.0, 90.0), 20.0, 10.0, id="not more than half"),
-        pytest.param({"confidencePercent": 50}, ("LastValue", 80.0, 70.0, 8.0), 70.0, 0.0, id="a bet"),
-        pytest.param({}, ("Trend", 100.0, 70.0, 4.0), 100.0, 8.25, id="a trend"),
-        pytest.param({}, ("Seasonal", 60.0, 70.0, 4.0), 80.0, 8.25, id="a fall is not foreseen"),
+        pytest.param({}, None, 80.0, 24.0, id="what was rehearsed"),
+        pytest.param({}, ("Trend", 90.0), 90.0, 14.0, id="a trend takes of the margin"),
+        pytest.param({}, ("Trend", 120.0), 120.0, 0.0, id="a trend beyond it"),
+        pytest.param({}, ("Seasonal", 60.0), 80.0, 24.0, id="a fall is not waited for"),
+        pytest.param(
+            {"headroomPercent": 20}, ("Trend", 100.0), 100.0, 25.0, id="a share of what is expected"
+        ),
     ],
 )
 def test_what_is_provided_for(
-    spec: dict[str, Any], ahead: tuple[Any, ...] | None, expected: float, margin: float
+    spec: dict[str, Any], ahead: tuple[Any, float] | None, expected: float, margin: float
 ) -> None:
     """80 requests per second come."""
-    found = None
-    if ahead:
-        method, value, level, deviation = ahead
-        found = forecast.Forecast(value, method, level=level, deviation=deviation)
-    given = make_spec(**spec)
-    assert demand.foresee(given, 80.0, found) == pytest.approx((expected, margin), abs=0.01)
+    found = forecast.Forecast(ahead[1], ahead[0]) if ahead else None
+    given, rehearsed = make_spec(**spec), rehearsal.Choice(margin=0.3)
+    assert demand.foresee(given, 80.0, found, rehearsed) == pytest.approx((expected, margin))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gpufleet.api import triton_service
-from gpufleet.decide.autoscaling import coldstart, memories, policy, scaler, sleep
+from gpufleet.decide.autoscaling import behavior, memories, policy, rehearsal, scaler, sleep
 from gpufleet.state import fleet, samples, snapshot
 from tests.builders import NOW, make_service, make_service_pod, make_snapshot
 from tests.unit.gpufleet.decide.autoscaling.builders import make_look
@@ -89,17 +89,29 @@ def test_the_objective_is_weighed_and_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "start_s", "window_s"),
+    ("targets", "window_s"),
     [
-        pytest.param({}, 20.0, 60, id="a quick start"),
-        pytest.param({}, 100.0, 200, id="twice the start"),
-        pytest.param({}, 400.0, 300, id="at most an HPA's"),
-        pytest.param({"targets": [{"signal": "QueueWait", "value": 5}]}, 20.0, 300, id="targets: an HPA's"),
+        pytest.param([], 120, id="as rehearsed"),
+        pytest.param([{"signal": "QueueWait", "value": 5}], 300, id="targets: an HPA's"),
     ],
 )
-def test_window_of_shrinking(spec: dict[str, Any], start_s: float, window_s: int) -> None:
-    starts = coldstart.ColdStarts((start_s,))
-    assert memories._find_down_window_s(make(**spec), starts) == window_s
+def test_window_of_shrinking(targets: list[Any], window_s: int) -> None:
+    known = memories.Remembered(behavior.Memory(0.0), 2, rehearsed=rehearsal.Choice(window=2))
+    assert memories._find_down_window_s(make(targets=targets), known) == window_s
+
+
+def test_a_steady_load_teaches_to_wait_less() -> None:
+    fleet_ = Fleet(make(replicas=4), ready=4)
+    for _ in range(4 * 60):
+        fleet_.scale(served=15.0)
+    known = fleet_.memories[fleet_.service.metadata.uid]
+    assert (known.rehearsed.margin, known.rehearsed.window, known.rehearsed.missed) == (0.0, 1, 0.0)
+
+
+def test_a_burst_is_met_before_it_fills_the_window() -> None:
+    found = Fleet(make()).scale(served=5.0, arriving=60.0)
+    assert found.demand is not None
+    assert (found.demand.offered, found.demand.expected, found.replicas) == (10.0, 120.0, 6)
 
 
 def test_what_a_server_carries_is_asked_once_and_awaited() -> None:
