@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pydantic
 
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import meta, pod, rules
+from gpufleet.api import meta, pod, rules, training_gang
 
 KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 
-JAX_RENDEZVOUS_ENV = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-TORCH_RENDEZVOUS_ENV = (
-    "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT",
-    "PET_RDZV_BACKEND", "PET_RDZV_ENDPOINT", "PET_RDZV_ID", "PET_RDZV_CONF", "PET_MAX_RESTARTS",
+IMMUTABLE = (
+    "framework", "workers", "accelerator", "template", "priorityClassName", "parallelism", "precision",
+    "torch", "mpi",
 )  # fmt: skip
-
-Argument = Annotated[str, pydantic.Field(max_length=8192)]
-
-
-class Workers(meta.Schema):
-    """Size of the gang: as many workers as fit between min and max, all or none."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules.validated(
-            rules.Rule(
-                rule="!has(self.min) || self.min <= self.max",
-                message="workers.min exceeds workers.max: lower min or raise max",
-                says="'min %d exceeds max %d: lower min or raise max'.format([self.min, self.max])",
-                at=".min",
-            )
-        )
-    )
-
-    min: Annotated[
-        int | None, pydantic.Field(ge=1, le=10000, description="Fewest workers to start with; unset: max.")
-    ] = None
-    max: Annotated[int, pydantic.Field(ge=1, le=10000, description="Most workers to start with.")]
-
-
-class WorkerTemplate(meta.Schema):
-    """What one worker runs."""
-
-    image: Annotated[meta.Image, pydantic.Field(description="Container image.")]
-    command: Annotated[
-        list[Argument], pydantic.Field(max_length=64, description="Entrypoint; unset: the image's.")
-    ] = pydantic.Field(default_factory=list)
-    args: Annotated[
-        list[Argument], pydantic.Field(max_length=256, description="Arguments of the entrypoint.")
-    ] = pydantic.Field(default_factory=list)
-    env: Annotated[list[pod.EnvVar], pod.env_vars(128)] = pydantic.Field(default_factory=list)
-    resources: Annotated[
-        pod.Resources | None, pydantic.Field(description="CPU and memory of one worker.")
-    ] = None
-    volumes: pod.Volumes = pydantic.Field(default_factory=list)
-    image_pull_secrets: pod.PullSecrets = pydantic.Field(default_factory=list)
 
 
 class FailurePolicy(meta.Schema):
@@ -68,54 +27,40 @@ class FailurePolicy(meta.Schema):
     ] = 1
 
 
-def _rendezvous_belongs_to_gpufleet(framework: str, names: tuple[str, ...]) -> rules.Rule:
-    listed = ", ".join(f"'{name}'" for name in names)
-    return rules.Rule(
-        rule=f"!has(self.framework) || self.framework != '{framework}' || !has(self.template.env) "
-        f"|| self.template.env.all(e, !(e.name in [{listed}]))",
-        message=f"with framework {framework}, env may not set {', '.join(names)}: gpufleet sets them; "
-        "remove them, or use framework Plain",
-        at=".template.env",
-        reason="FieldValueForbidden",
-    )
-
-
-NO_GANG_ON_SLICES = rules.Rule(
-    rule="!has(self.framework) || self.framework == 'Plain' || !has(self.accelerator) "
-    "|| !has(self.accelerator.migProfile) || self.workers.max == 1",
-    message="a gang cannot train on MIG slices, which have no peer-to-peer transport: "
-    "ask for accelerator.count, or set workers.max to 1",
-    says="'a %s gang of up to %d workers cannot train on MIG slices (%s), which have no peer-to-peer "
-    "transport: ask for accelerator.count, or set workers.max to 1'"
-    ".format([self.framework, self.workers.max, self.accelerator.migProfile])",
-    at=".accelerator",
-    reason="FieldValueForbidden",
-)
-"""NVIDIA's MIG User Guide lists GPU-to-GPU P2P, PCIe or NVLink, as unsupported with MIG."""
-
-
 class TrainingJobSpec(meta.Schema):
     """What the ML engineer wants trained; immutable except failurePolicy."""
 
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules.validated(
-            NO_GANG_ON_SLICES,
-            _rendezvous_belongs_to_gpufleet("JAX", JAX_RENDEZVOUS_ENV),
-            _rendezvous_belongs_to_gpufleet("Torch", TORCH_RENDEZVOUS_ENV),
-            *map(rules.immutable, ("framework", "workers", "accelerator", "template", "priorityClassName")),
+            *training_gang.RULES,
+            *map(rules.immutable, IMMUTABLE),
         )
     )
 
     framework: Annotated[
-        Literal["Torch", "JAX", "Plain"],
+        training_gang.Framework,
         pydantic.Field(description="Whose rendezvous environment the workers get; Plain: none."),
     ] = "Plain"
-    workers: Annotated[Workers, pydantic.Field(description="Size of the gang.")]
+    workers: Annotated[training_gang.Workers, pydantic.Field(description="Size of the gang.")]
     accelerator: Annotated[
         accelerators.Accelerator | None,
         pydantic.Field(description="What each worker needs; unset: CPU only."),
     ] = None
-    template: Annotated[WorkerTemplate, pydantic.Field(description="What one worker runs.")]
+    template: Annotated[training_gang.WorkerTemplate, pydantic.Field(description="What one worker runs.")]
+    parallelism: Annotated[
+        training_gang.Parallelism | None,
+        pydantic.Field(description="How the model is laid out over the devices; unset: not said."),
+    ] = None
+    precision: Annotated[
+        training_gang.Precision | None,
+        pydantic.Field(description="Number format of the matrix products; a device without it is warned of."),
+    ] = None
+    torch: Annotated[
+        training_gang.Torch | None, pydantic.Field(description="How torchrun's agents meet; unset: Static.")
+    ] = None
+    mpi: Annotated[
+        training_gang.MPI | None, pydantic.Field(description="How mpirun reaches the workers.")
+    ] = None
     failure_policy: Annotated[
         FailurePolicy,
         pydantic.Field(description="What happens when a worker fails; may change while the job runs."),

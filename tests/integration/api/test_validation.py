@@ -92,6 +92,30 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
             job(framework="Torch", **template(env=[{"name": "PET_LOG_DIR", "value": "/l"}])),
             id="torchrun-options-that-are-the-users",
         ),
+        pytest.param(
+            job(
+                workers={"min": 2, "max": 4},
+                accelerator={"count": 8},
+                parallelism={"tensor": 8, "pipeline": 2},
+            ),
+            id="a-layout-for-every-size",
+        ),
+        pytest.param(
+            job(
+                workers={"max": 4},
+                accelerator={"count": 8},
+                parallelism={"data": 4, "tensor": 8, "expert": 2},
+            ),
+            id="a-whole-layout",
+        ),
+        pytest.param(job(parallelism={}), id="data-alone"),
+        pytest.param(job(framework="Torch", torch={"rendezvous": "Elastic"}, precision="BF16"), id="elastic"),
+        pytest.param(
+            job(framework="MPI", mpi={"sshSecretName": "keys"}, **template(command=["mpirun"])), id="mpi"
+        ),
+        pytest.param(
+            job(framework="MPI", workers={"max": 1}, **template(command=["mpirun"])), id="mpi-alone"
+        ),
         pytest.param(pool(), id="pool"),
         pytest.param(
             pool(podDefaults={"tolerations": [{"operator": "Exists"}, {"operator": "Exists"}]}),
@@ -143,7 +167,8 @@ FIELDS = [
     pytest.param(service(accelerator={"count": 0}), "spec.accelerator.count", id="no-devices"),
     pytest.param(service(**from_claim(path="/abs")), "persistentVolumeClaim.path", id="absolute-path"),
     pytest.param(job(template={"image": ""}), "spec.template.image", id="empty-image"),
-    pytest.param(job(framework="MPI"), 'supported values: "Torch", "JAX", "Plain"', id="framework"),
+    pytest.param(job(framework="Keras"), 'supported values: "Torch", "JAX", "MPI"', id="framework"),
+    pytest.param(job(precision="FP12"), 'supported values: "FP32"', id="precision"),
     pytest.param(job(workers={"max": 0}), "spec.workers.max", id="no-workers"),
     pytest.param(job(**template(env=[{"name": "A=B"}])), "spec.template.env[0].name", id="env-name"),
     pytest.param(job(failurePolicy={"maxRestarts": -1}), "maxRestarts", id="negative-restarts"),
@@ -243,6 +268,48 @@ RULES = [
         id="torch-rendezvous",
     ),
     pytest.param(
+        job(workers={"max": 4}, accelerator={"count": 8}, parallelism={"tensor": 3}),
+        "4 workers × 8 devices = 32 processes, and tensor × pipeline × context = 3 must divide",
+        id="layout-does-not-divide",
+    ),
+    pytest.param(
+        job(workers={"min": 1, "max": 4}, accelerator={"count": 8}, parallelism={"tensor": 16}),
+        "for workers.min too",
+        id="layout-does-not-divide-the-smallest",
+    ),
+    pytest.param(
+        job(workers={"max": 4}, parallelism={"data": 2}),
+        "4 workers × 1 devices = 4 processes, but data × tensor × pipeline × context = 2",
+        id="data-does-not-fit",
+    ),
+    pytest.param(
+        job(workers={"min": 2, "max": 4}, parallelism={"data": 4}),
+        "parallelism.data fixes the size of the gang",
+        id="data-of-a-gang-that-varies",
+    ),
+    pytest.param(
+        job(workers={"max": 4}, parallelism={"expert": 3}),
+        "parallelism.expert 3 must divide data × context = 4",
+        id="experts-do-not-fit",
+    ),
+    pytest.param(job(torch={}), "torch is for framework Torch or DeepSpeed", id="torch-of-another"),
+    pytest.param(
+        job(mpi={"sshSecretName": "k"}), "mpi is for framework MPI or DeepSpeed", id="mpi-of-another"
+    ),
+    pytest.param(
+        job(framework="MPI", **template(command=["mpirun"])), "needs mpi.sshSecretName", id="mpi-without-keys"
+    ),
+    pytest.param(
+        job(framework="MPI", workers={"max": 1}, template={"command": None}),
+        "template.command is needed",
+        id="mpi-without-command",
+    ),
+    pytest.param(
+        job(framework="XGBoost", **template(env=[{"name": "DMLC_TASK_ID", "value": "9"}])),
+        "with framework XGBoost, env may not set",
+        id="xgboost-rendezvous",
+    ),
+    pytest.param(
         job(**template(volumes=[{"name": "v", "mountPath": "/v"}])),
         "volume needs exactly one of persistentVolumeClaim, emptyDir: set one",
         id="volume-without-source",
@@ -322,6 +389,7 @@ def patch(cluster: Cluster, name: str, spec: Wire) -> tuple[bool, str]:
         pytest.param({"template": {"image": "trainer:2"}}, "template", id="image"),
         pytest.param({"template": {"env": [{"name": "A"}]}}, "template", id="env"),
         pytest.param({"priorityClassName": "high"}, "priorityClassName", id="priority-set-later"),
+        pytest.param({"parallelism": {"tensor": 2}}, "parallelism", id="layout-set-later"),
     ],
 )
 def test_a_job_cannot_change(served: Cluster, running_job: str, spec: Wire, field: str) -> None:

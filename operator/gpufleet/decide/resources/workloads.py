@@ -31,9 +31,19 @@ def build_deployment(
 
 
 def build_indexed_job(
-    name: str, namespace: str, labels: Mapping[str, str], workers: int, template: Mapping[str, Any]
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    workers: int,
+    template: Mapping[str, Any],
+    *,
+    leader_decides: bool = False,
 ) -> dict[str, Any]:
-    """One attempt of a gang: every worker once, and the first failure ends it for all."""
+    """One attempt of a gang: every worker once, and the first failure ends it for all.
+
+    It has succeeded with every worker, or with worker 0 where the others only serve it.
+    """
+    success = {"successPolicy": {"rules": [{"succeededIndexes": "0"}]}} if leader_decides else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -44,6 +54,7 @@ def build_indexed_job(
             "parallelism": workers,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
+            **success,
             "template": dict(template),
         },
     }

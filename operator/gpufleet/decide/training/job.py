@@ -16,7 +16,7 @@ from gpufleet.decide import diagnosis
 from gpufleet.decide import status as statuses
 from gpufleet.decide.placement import accelerators
 from gpufleet.decide.resources import core, workloads
-from gpufleet.decide.training import environment, outcome, pod
+from gpufleet.decide.training import environment, layout, mpi, outcome, pod, precision
 from gpufleet.state import children, decision, names, view
 
 KEPT_ATTEMPTS = 3
@@ -42,16 +42,28 @@ def decide(view: view.JobView, defaults: settings.Settings, now: datetime.dateti
         return _report(view, newest, _judge_waiting(job), now)
     if _pods_left(view, attempt):
         return _report(view, newest, _judge_orphans(attempt), now)
-    manifests = _build_attempt(view, workers, attempt)
+    per_worker = _count_devices(job)
+    if mismatch := layout.find_mismatch(job, layout.count_workers(job, workers, per_worker), per_worker):
+        return _report(view, newest, _judge_mismatch(mismatch), now)
+    manifests = _build_attempt(view, layout.count_workers(job, workers, per_worker), attempt)
     return _report(view, newest, _judge_start(view, attempt, newest), now, attempt=attempt, apply=manifests)
 
 
+def _count_devices(job: training_job.TrainingJob) -> int:
+    """Devices of each worker; on the CPU one process counts as one."""
+    assigned = job.status.assignment.accelerator if job.status.assignment else None
+    return assigned.count if assigned else 1
+
+
+def _judge_mismatch(message: str) -> statuses.Verdict:
+    found = (reasons.WORLD_SIZE_MISMATCH, message)
+    return statuses.Verdict(None, *found, stalled=found)
+
+
 def _find_kept(view: view.JobView, newest: children.Child | None) -> frozenset[children.ChildRef]:
-    """Everything but the Jobs of attempts so long ago that nobody reads their logs."""
+    """Everything but what belongs to attempts so long ago that nobody reads their logs."""
     oldest = outcome.read_attempt(newest) - KEPT_ATTEMPTS if newest else 0
-    return frozenset(
-        child.ref for child in view.children if child.kind != "Job" or outcome.read_attempt(child) > oldest
-    )
+    return frozenset(child.ref for child in view.children if not 0 < outcome.read_attempt(child) <= oldest)
 
 
 def _may_restart(view: view.JobView, newest: children.Child) -> bool:
@@ -74,7 +86,7 @@ def _rendezvous(view: view.JobView, workers: int) -> tuple[Mapping[str, Any], ..
         return ()
     name, namespace = view.job.metadata.name, view.job.metadata.namespace
     ours = {names.JOB_LABEL: name}
-    ports = {"rendezvous": environment.JAX_PORT}
+    ports = {"rendezvous": environment.port(view.job)}
     return (core.build_service(name, namespace, ours, ours, ports, headless=True, before_ready=True),)
 
 
@@ -84,8 +96,19 @@ def _build_attempt(view: view.JobView, workers: int, attempt: int) -> tuple[Mapp
     template = pod.build_template(job, workers, assigned, view.pool, attempt)
     labels = {names.JOB_LABEL: job.metadata.name, names.ATTEMPT_LABEL: str(attempt)}
     name = environment.job_name(job, attempt)
-    manifest = workloads.build_indexed_job(name, job.metadata.namespace, labels, workers, template)
-    return (*_rendezvous(view, workers), manifest)
+    launched = mpi.is_launched(job) and workers > 1
+    manifest = workloads.build_indexed_job(
+        name, job.metadata.namespace, labels, workers, template, leader_decides=launched
+    )
+    return (*_rendezvous(view, workers), *_build_hosts(job, workers, attempt), manifest)
+
+
+def _build_hosts(job: training_job.TrainingJob, workers: int, attempt: int) -> tuple[Mapping[str, Any], ...]:
+    """The hostfile of a gang that mpirun starts."""
+    if workers == 1 or not mpi.is_launched(job):
+        return ()
+    hosts = [environment.host(job, attempt, index) for index in range(workers)]
+    return (mpi.build_hosts(job, attempt, hosts, _count_devices(job)),)
 
 
 def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
@@ -176,12 +199,20 @@ def _report(
     }
     if attempt is not None:
         status["attempt"] = attempt
+    starts = (_tell_precision(job),) if attempt is not None else ()
     return decision.Decision(
         status={key: value for key, value in status.items() if value is not None},
         apply=apply,
         keep=_find_kept(view, newest),
-        events=statuses.events_of_change(old, conditions),
+        events=(*statuses.events_of_change(old, conditions), *(event for event in starts if event)),
     )
+
+
+def _tell_precision(job: training_job.TrainingJob) -> decision.Event | None:
+    """Said when a gang starts: only then is it known where."""
+    assigned = job.status.assignment.accelerator if job.status.assignment else None
+    found = precision.find_warning(job, assigned)
+    return decision.Event("Warning", reasons.PRECISION_NOT_NATIVE, found) if found else None
 
 
 def _read_progress(

@@ -7,7 +7,7 @@ from typing import Any
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod, training_job
 from gpufleet.decide.resources import meta, quantity
-from gpufleet.decide.training import environment
+from gpufleet.decide.training import environment, mpi
 from gpufleet.state import names
 
 USER = 1000
@@ -33,7 +33,10 @@ def build_template(
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
         "subdomain": job.metadata.name if workers > 1 else None,
         "containers": [_build_worker(job, workers, assigned, pool, attempt)],
-        "volumes": [_build_volume(volume) for volume in template.volumes],
+        "volumes": [
+            *(_build_volume(volume) for volume in template.volumes),
+            *(mpi.build_volumes(job, attempt) if mpi.is_launched(job) and workers > 1 else ()),
+        ],
     }
     return {"metadata": {"labels": labels(job, attempt)}, "spec": meta.without_empty(spec)}
 
@@ -56,19 +59,21 @@ def _build_worker(
 ) -> dict[str, Any]:
     template = job.spec.template
     rendezvous = environment.build(job, workers, assigned.count if assigned else 1, attempt)
+    command, args = mpi.build_command(job, workers)
     container = {
         "name": "worker",
         "image": template.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": list(template.command),
-        "args": list(template.args),
+        "command": command,
+        "args": args,
         "env": _merge_env(meta.build_env(meta.pool_env(pool), template.env), rendezvous),
         "resources": meta.build_resources(template.resources, assigned),
         "securityContext": meta.build_container_security(read_only_root=False),
         # The last lines of the log tell why a worker failed, where it wrote no message itself.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            {"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes
+            *({"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes),
+            *(mpi.build_mounts(job) if mpi.is_launched(job) and workers > 1 else ()),
         ],
     }
     return meta.without_empty(container)

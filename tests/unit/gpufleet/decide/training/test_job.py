@@ -166,6 +166,40 @@ def test_the_job_starts_all_workers_once() -> None:
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
+H200 = {"resource": "nvidia.com/gpu", "count": 8, "products": ["NVIDIA-H200"]}
+ON_H200 = {"workers": 3, "requested": "count=8", "accelerator": H200}
+
+
+def test_a_layout_that_fits_no_size_is_a_stall_with_its_numbers() -> None:
+    job = make({**ON_H200, "workers": 1}, parallelism={"tensor": 16}, accelerator={"count": 8})
+    decided = decide(job)
+    assert decided.apply == ()
+    assert read(decided, "Stalled") == ("True", reasons.WORLD_SIZE_MISMATCH)
+    assert "1 workers × 8 devices = 8" in message_of(decided)
+
+
+def test_workers_that_the_layout_cannot_use_do_not_start() -> None:
+    job = make(ON_H200, workers={"min": 2, "max": 4}, parallelism={"tensor": 16}, accelerator={"count": 8})
+    [started] = [one for one in decide(job).apply if one["kind"] == "Job"]
+    assert started["spec"]["parallelism"] == 2
+
+
+def test_a_format_that_the_device_lacks_is_told_when_the_gang_starts() -> None:
+    job = make(ON_H200, workers={"max": 3}, precision="FP4", accelerator={"count": 8})
+    told = [event.reason for event in decide(job).events]
+    assert reasons.PRECISION_NOT_NATIVE in told
+    later = decide(job, children=(make_attempt(1, workers=3),), pods=running(count=3))
+    assert reasons.PRECISION_NOT_NATIVE not in [event.reason for event in later.events]
+
+
+def test_mpirun_gets_a_hostfile_and_ends_the_job() -> None:
+    template = {"image": "t", "command": ["mpirun"]}
+    decided = decide(make(framework="MPI", mpi={"sshSecretName": "keys"}, template=template))
+    assert applied(decided) == [SERVICE, ("ConfigMap", "llm-1-hosts"), ("Job", "llm-1")]
+    assert decided.apply[-1]["spec"]["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+    assert decided.apply[1]["data"]["hostfile"].splitlines()[1] == "llm-1-1.llm.default.svc slots=1"
+
+
 FAILED_WORKER = builders.make_worker(
     "llm-1-1-x",
     phase="Failed",
