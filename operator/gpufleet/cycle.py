@@ -9,7 +9,7 @@ from typing import Any
 from gpufleet import kube
 from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import memories
-from gpufleet.decide.placement import assign
+from gpufleet.decide.placement import assign, release
 from gpufleet.report import metrics
 from gpufleet.runtime import Runtime
 from gpufleet.state import assignment
@@ -25,7 +25,8 @@ async def run_once(runtime: Runtime) -> None:
     with metrics.CYCLE_SECONDS.time():
         view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
         scalings, runtime.scaled = memories.scale_all(view, runtime.look, runtime.scaled, now)
-        for wanted in assign.assign(view, scalings, now):
+        ours = assign.assign(release.leave_out(view), scalings, now)
+        for wanted in (*release.assign(view), *ours):
             try:
                 written = await assignments.apply(runtime.client, wanted)
                 runtime.cluster.note_written(written)

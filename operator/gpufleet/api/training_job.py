@@ -8,23 +8,15 @@ from typing import Annotated
 import pydantic
 
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import meta, pod, rules, training_gang
+from gpufleet.api import meta, pod, rules, training_gang, training_policy, training_record
 
 KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 
 IMMUTABLE = (
     "framework", "workers", "accelerator", "template", "priorityClassName", "parallelism", "precision",
-    "torch", "mpi",
+    "torch", "mpi", "queue", "managedBy",
 )  # fmt: skip
-
-
-class FailurePolicy(meta.Schema):
-    """What happens when a worker fails: the whole gang starts again, so often at most."""
-
-    max_restarts: Annotated[
-        int, pydantic.Field(ge=0, le=100, description="Restarts of the whole gang; 0: fail at once.")
-    ] = 1
 
 
 class TrainingJobSpec(meta.Schema):
@@ -62,9 +54,43 @@ class TrainingJobSpec(meta.Schema):
         training_gang.MPI | None, pydantic.Field(description="How mpirun reaches the workers.")
     ] = None
     failure_policy: Annotated[
-        FailurePolicy,
+        training_policy.FailurePolicy,
         pydantic.Field(description="What happens when a worker fails; may change while the job runs."),
-    ] = FailurePolicy()
+    ] = training_policy.FailurePolicy()
+    suspend: Annotated[
+        bool,
+        pydantic.Field(
+            description="Ends the gang, which may write a checkpoint, and gives its place back until unset."
+        ),
+    ] = False
+    active_deadline_seconds: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=1, le=2**31 - 1, description="Time that all attempts may run together; unset: any."
+        ),
+    ] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=0,
+            le=2**31 - 1,
+            description="When Jobs and pods of a job that has ended go, with their logs; unset: with it. "
+            "The TrainingJob itself stays as a record.",
+        ),
+    ] = None
+    queue: Annotated[
+        training_policy.Queue | None,
+        pydantic.Field(description="Who admits the gang; unset: gpufleet, by priority and age."),
+    ] = None
+    managed_by: Annotated[
+        str | None,
+        pydantic.Field(
+            min_length=1,
+            max_length=63,
+            pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+            description="Controller of this job; any but gpufleet.dev/operator keeps gpufleet off it.",
+        ),
+    ] = None
     priority_class_name: Annotated[
         pod.PriorityClassName | None,
         pydantic.Field(description="PriorityClass of the workers; unset: the cluster's default."),
@@ -100,6 +126,20 @@ class TrainingJobStatus(meta.Schema):
     ] = None
     completion_time: Annotated[
         datetime.datetime | None, pydantic.Field(description="When the job succeeded or failed for good.")
+    ] = None
+    history: Annotated[
+        list[training_record.AttemptRecord],
+        pydantic.Field(
+            max_length=training_record.KEPT_RECORDS,
+            description="The last attempts that have ended, the newest first.",
+            json_schema_extra=rules.list_map("attempt"),
+        ),
+    ] = pydantic.Field(default_factory=list)
+    failures: Annotated[
+        training_record.FailureCounts | None, pydantic.Field(description="Failed attempts by class.")
+    ] = None
+    usage: Annotated[
+        training_record.Usage | None, pydantic.Field(description="What the job has cost so far.")
     ] = None
     assignment: Annotated[
         JobAssignment | None, pydantic.Field(description="What the fleet cycle gave this job.")

@@ -5,6 +5,7 @@ A fleet has tens of thousands of pods; only these values are kept of them.
 
 from __future__ import annotations
 
+import datetime
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gpufleet import clock
 from gpufleet.api import meta
 from gpufleet.state import fleet, names
 
@@ -33,6 +35,7 @@ class _Meta(_Wire):
     namespace: str = ""
     labels: dict[str, str] | None = None
     deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
     owner_references: list[_Owner] | None = None
 
 
@@ -41,6 +44,7 @@ class _Condition(_Wire):
     status: str
     reason: str | None = None
     message: str | None = None
+    last_transition_time: str | None = None
 
 
 class _Resources(_Wire):
@@ -68,6 +72,7 @@ class _Terminated(_Wire):
     exit_code: int = 0
     reason: str | None = None
     message: str | None = None
+    finished_at: str | None = None
 
 
 class _State(_Wire):
@@ -84,6 +89,8 @@ class _ContainerStatus(_Wire):
 
 class _PodStatus(_Wire):
     phase: fleet.PodPhase = "Pending"
+    reason: str | None = None
+    message: str | None = None
     conditions: list[_Condition] | None = None
     container_statuses: list[_ContainerStatus] | None = None
     init_container_statuses: list[_ContainerStatus] | None = None
@@ -137,6 +144,9 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
         owner_uid=_controller_of(pod.metadata),
         unschedulable_message=_unschedulable_message(conditions.get("PodScheduled")),
         containers=tuple(_container_states(pod.status)),
+        reason=pod.status.reason or "",
+        message=pod.status.message or "",
+        interrupted=_find_interruption(pod, conditions.get("DisruptionTarget")),
     )
 
 
@@ -198,6 +208,21 @@ def _unschedulable_message(scheduled: _Condition | None) -> str:
     return scheduled.message or ""
 
 
+def _find_interruption(pod: _Pod, target: _Condition | None) -> fleet.Interruption | None:
+    """None where its containers had ended before; deletionTimestamp is when its grace is over."""
+    found = None
+    if target is not None and target.status == "True":
+        found = fleet.Interruption(target.reason or "", target.last_transition_time or "")
+    elif deadline := pod.metadata.deletion_timestamp:
+        grace = datetime.timedelta(seconds=pod.metadata.deletion_grace_period_seconds or 0)
+        asked = datetime.datetime.fromisoformat(deadline) - grace
+        found = fleet.Interruption(fleet.DELETED, clock.to_rfc3339(asked))
+    ended = [one.state.terminated for one in pod.status.container_statuses or ()]
+    if found and ended and all(one is not None and (one.finished_at or "") < found.at for one in ended):
+        return None
+    return found
+
+
 def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
     """What is not simply running: each container that waits, has ended, or was restarted."""
     for one in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
@@ -212,4 +237,5 @@ def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
             exit_code=ended.exit_code if ended else None,
             message=waiting.message or (ended.message if ended else None) or "",
             restarts=one.restart_count,
+            finished_at=(ended.finished_at or "") if ended else "",
         )

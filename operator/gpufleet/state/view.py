@@ -33,3 +33,5 @@ class JobView:
     children: tuple[children.Child, ...] = ()
     pods: tuple[fleet.Pod, ...] = ()
     pool: gpu_pool.GPUPool | None = None
+    lost_nodes: frozenset[str] = frozenset()
+    """Nodes of its pods that are not Ready or have gone."""

@@ -81,6 +81,16 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
         pytest.param(job(), id="job"),
         pytest.param(job(workers={"min": 2, "max": 2}), id="job-fixed-size"),
         pytest.param(
+            job(failurePolicy={"maxRestarts": 0, "failExitCodes": [], "retryExitCodes": [75]}),
+            id="job-exit-codes",
+        ),
+        pytest.param(
+            job(suspend=True, activeDeadlineSeconds=60, ttlSecondsAfterFinished=0),
+            id="job-suspended-with-limits",
+        ),
+        pytest.param(job(queue={"kind": "LocalQueue", "name": "team"}), id="job-of-a-queue"),
+        pytest.param(job(managedBy="kueue.x-k8s.io/multikueue"), id="job-of-another-manager"),
+        pytest.param(
             job(framework="JAX", workers={"max": 1}, accelerator={"migProfile": "2g.20gb"}),
             id="one-worker-on-a-slice",
         ),
@@ -172,6 +182,11 @@ FIELDS = [
     pytest.param(job(workers={"max": 0}), "spec.workers.max", id="no-workers"),
     pytest.param(job(**template(env=[{"name": "A=B"}])), "spec.template.env[0].name", id="env-name"),
     pytest.param(job(failurePolicy={"maxRestarts": -1}), "maxRestarts", id="negative-restarts"),
+    pytest.param(job(failurePolicy={"failExitCodes": [0]}), "failExitCodes[0]", id="success-is-no-failure"),
+    pytest.param(
+        job(queue={"kind": "Queue", "name": "a"}), 'supported values: "LocalQueue"', id="queue-kind"
+    ),
+    pytest.param(job(managedBy="somebody"), "spec.managedBy", id="manager-without-domain"),
     pytest.param(job(priorityClassName=""), "spec.priorityClassName", id="empty-priority"),
     pytest.param(pool(nodeSelector=None), "spec.nodeSelector: Required value", id="pool-required"),
     pytest.param(pool(nodeSelector={"gpufleet.dev/pool": "a b"}), "spec.nodeSelector", id="pool-label-value"),
@@ -390,6 +405,8 @@ def patch(cluster: Cluster, name: str, spec: Wire) -> tuple[bool, str]:
         pytest.param({"template": {"env": [{"name": "A"}]}}, "template", id="env"),
         pytest.param({"priorityClassName": "high"}, "priorityClassName", id="priority-set-later"),
         pytest.param({"parallelism": {"tensor": 2}}, "parallelism", id="layout-set-later"),
+        pytest.param({"queue": {"kind": "LocalQueue", "name": "a"}}, "queue", id="queue-set-later"),
+        pytest.param({"managedBy": "a/b"}, "managedBy", id="manager-set-later"),
     ],
 )
 def test_a_job_cannot_change(served: Cluster, running_job: str, spec: Wire, field: str) -> None:
@@ -403,6 +420,7 @@ def test_a_job_cannot_change(served: Cluster, running_job: str, spec: Wire, fiel
     [
         pytest.param({"failurePolicy": {"maxRestarts": 5}}, id="changed"),
         pytest.param({"failurePolicy": None}, id="removed"),
+        pytest.param({"suspend": True, "activeDeadlineSeconds": 9}, id="suspended-and-limited"),
         pytest.param({}, id="nothing"),
     ],
 )

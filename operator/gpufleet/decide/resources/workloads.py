@@ -36,25 +36,24 @@ def build_indexed_job(
     labels: Mapping[str, str],
     workers: int,
     template: Mapping[str, Any],
-    *,
-    leader_decides: bool = False,
+    limits: Mapping[str, Any],
+    annotations: Mapping[str, str],
 ) -> dict[str, Any]:
     """One attempt of a gang: every worker once, and the first failure ends it for all.
 
-    It has succeeded with every worker, or with worker 0 where the others only serve it.
+    `limits` are the fields of the Job that say when it may start, has failed or has succeeded.
     """
-    success = {"successPolicy": {"rules": [{"succeededIndexes": "0"}]}} if leader_decides else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": meta.build_meta(name, namespace, labels),
+        "metadata": meta.annotated(meta.build_meta(name, namespace, labels), annotations),
         "spec": {
             "completionMode": "Indexed",
             "completions": workers,
             "parallelism": workers,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
-            **success,
+            **limits,
             "template": dict(template),
         },
     }

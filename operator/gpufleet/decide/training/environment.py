@@ -48,6 +48,13 @@ def build(job: training_job.TrainingJob, workers: int, per_worker: int, attempt:
     return [_plain("GPUFLEET_ATTEMPT", attempt), *layout.build_env(job, workers, per_worker), *meeting]
 
 
+def build_defaults(job: training_job.TrainingJob) -> Variables:
+    """What a template may say otherwise: where torchrun writes the error of the worker that failed first."""
+    if job.spec.framework not in ("Torch", "DeepSpeed"):
+        return []
+    return [_plain("TORCHELASTIC_ERROR_FILE", "/dev/termination-log")]
+
+
 def job_name(job: training_job.TrainingJob, attempt: int) -> str:
     """The name of an attempt's Job."""
     return f"{job.metadata.name}-{attempt}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod, training_job
 from gpufleet.decide.resources import meta, quantity
-from gpufleet.decide.training import environment, mpi
+from gpufleet.decide.training import environment, kueue, mpi
 from gpufleet.state import names
 
 USER = 1000
@@ -19,12 +20,13 @@ def build_template(
     assigned: accelerators.AssignedAccelerator | None,
     pool: gpu_pool.GPUPool | None,
     attempt: int,
+    avoided: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The pod template of an attempt."""
+    """The pod template of an attempt; it stays off the `avoided` nodes where it can."""
     template = job.spec.template
     spec = {
-        **meta.build_pool_fields(pool),
-        "affinity": meta.build_affinity(assigned),
+        **kueue.leave_placement(job, meta.build_pool_fields(pool)),
+        "affinity": _build_affinity(assigned, avoided),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
@@ -39,6 +41,19 @@ def build_template(
         ],
     }
     return {"metadata": {"labels": labels(job, attempt)}, "spec": meta.without_empty(spec)}
+
+
+def _build_affinity(
+    assigned: accelerators.AssignedAccelerator | None, avoided: Sequence[str]
+) -> dict[str, Any] | None:
+    """A preference: with no room elsewhere, a node that failed is better than none."""
+    affinity = meta.build_affinity(assigned)
+    if not avoided:
+        return affinity
+    others = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in avoided]
+    wish = {"weight": 100, "preference": {"matchFields": others}}
+    required = affinity["nodeAffinity"] if affinity else {}
+    return {"nodeAffinity": required | {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def labels(job: training_job.TrainingJob, attempt: int) -> dict[str, str]:
@@ -66,7 +81,9 @@ def _build_worker(
         "imagePullPolicy": "IfNotPresent",
         "command": command,
         "args": args,
-        "env": _merge_env(meta.build_env(meta.pool_env(pool), template.env), rendezvous),
+        "env": _merge_env(
+            environment.build_defaults(job), meta.build_env(meta.pool_env(pool), template.env), rendezvous
+        ),
         "resources": meta.build_resources(template.resources, assigned),
         "securityContext": meta.build_container_security(read_only_root=False),
         # The last lines of the log tell why a worker failed, where it wrote no message itself.
@@ -79,9 +96,9 @@ def _build_worker(
     return meta.without_empty(container)
 
 
-def _merge_env(user: list[dict[str, Any]], rendezvous: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours win: a worker that meets elsewhere than the others hangs. No name may occur twice."""
-    return list({variable["name"]: variable for variable in user + rendezvous}.values())
+def _merge_env(*sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last wins: a worker that meets elsewhere than the others hangs. No name may occur twice."""
+    return list({variable["name"]: variable for source in sources for variable in source}.values())
 
 
 def _build_volume(volume: pod.Volume) -> dict[str, Any]:

@@ -21,12 +21,24 @@ def make(
     assignment: dict[str, Any] | None = ADMITTED, *, restarts: int = 1, **fields: Any
 ) -> training_job.TrainingJob:
     status = {**fields.pop("status", {}), **({"assignment": assignment} if assignment else {})}
-    spec = {"failurePolicy": {"maxRestarts": restarts}, **fields}
+    spec = {"failurePolicy": {"maxRestarts": restarts, "backoffSeconds": 0}, **fields}
     return builders.make_job(status=status, created_s=-60.0, **spec)
 
 
 def decide(job: training_job.TrainingJob, **fields: Any) -> decision.Decision:
-    return jobs.decide(builders.make_job_view(job, **fields), DEFAULTS, NOW)
+    """What follows once all ends are in status."""
+    while True:
+        decided = jobs.decide(builders.make_job_view(job, **fields), DEFAULTS, NOW)
+        if len(decided.status.get("history", ())) == len(job.status.history):
+            return decided
+        job = with_status(job, decided)
+
+
+def with_status(job: training_job.TrainingJob, decided: decision.Decision) -> training_job.TrainingJob:
+    """The job once the decision's status is written."""
+    given = job.status.assignment
+    status = training_job.TrainingJobStatus.model_validate(decided.status)
+    return job.model_copy(update={"status": status.model_copy(update={"assignment": given})})
 
 
 def read(decided: decision.Decision, type_: str = "Succeeded") -> tuple[str, str]:
@@ -49,6 +61,7 @@ def running(attempt: int = 1, count: int = 2, **fields: Any) -> tuple[fleet.Pod,
 
 
 SERVICE = ("Service", "llm")
+FIRST_FAILED = {"attempt": 1, "endedBy": "ProgramError", "endTime": STARTED}
 
 
 @pytest.mark.parametrize(
@@ -61,9 +74,9 @@ SERVICE = ("Service", "llm")
         pytest.param(make(None), [], (), [], 0, id="not looked at"),
         pytest.param(make({"workers": 0, "requested": "none"}), [], (), [], 0, id="not admitted"),
         pytest.param(make(), [make_attempt(1)], running(), [SERVICE], 1, id="runs"),
-        pytest.param(make(), [make_attempt(1, "Complete")], (), [SERVICE], 1, id="succeeded"),
+        pytest.param(make(), [make_attempt(1, "Complete")], (), [], 1, id="succeeded"),
         pytest.param(
-            make(), [make_attempt(1, "Failed")], running(), [SERVICE], 1, id="failed, workers still ending"
+            make(), [make_attempt(1, "Failed")], running(), [], 1, id="failed, workers still ending"
         ),
         pytest.param(
             make(),
@@ -77,12 +90,12 @@ SERVICE = ("Service", "llm")
             make(),
             [make_attempt(1, "Failed")],
             running(deleting=True),
-            [SERVICE],
+            [],
             1,
             id="a worker on its way out still holds its devices",
         ),
         pytest.param(
-            make(restarts=0), [make_attempt(1, "Failed")], (), [SERVICE], 1, id="failed, no restart allowed"
+            make(restarts=0), [make_attempt(1, "Failed")], (), [], 1, id="failed, no restart allowed"
         ),
         pytest.param(
             make(),
@@ -93,10 +106,10 @@ SERVICE = ("Service", "llm")
             id="second attempt runs",
         ),
         pytest.param(
-            make(),
+            make(status={"attempt": 2, "history": [FIRST_FAILED], "failures": {"programError": 1}}),
             [make_attempt(1, "Failed"), make_attempt(2, "Failed")],
             (),
-            [SERVICE],
+            [],
             2,
             id="restarts exhausted",
         ),
@@ -160,6 +173,12 @@ def test_the_job_starts_all_workers_once() -> None:
         "parallelism": 2,
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+            ]
+        },
     }
     [service] = [one for one in decided.apply if one["kind"] == "Service"]
     assert service["spec"]["clusterIP"] == "None"
@@ -379,8 +398,7 @@ def test_a_gang_that_always_fails_starts_so_often_and_ends(restarts: int) -> Non
         decided = decide(job, children=tuple(attempts))
         assert decided == decide(job, children=tuple(attempts))
         started = [one for one in decided.apply if one["kind"] == "Job"]
-        status = training_job.TrainingJobStatus.model_validate({**decided.status, "assignment": ADMITTED})
-        job = job.model_copy(update={"status": status})
+        job = with_status(job, decided)
         if not started:
             break
         attempts.append(make_attempt(len(attempts) + 1, "Failed"))
