@@ -15,7 +15,7 @@ PLURAL = "trainingjobs"
 
 IMMUTABLE = (
     "framework", "workers", "accelerator", "template", "priorityClassName", "parallelism", "precision",
-    "torch", "mpi", "queue", "managedBy",
+    "torch", "mpi", "queue", "managedBy", "checkpoint", "progress",
 )  # fmt: skip
 
 
@@ -57,6 +57,14 @@ class TrainingJobSpec(meta.Schema):
         training_policy.FailurePolicy,
         pydantic.Field(description="What happens when a worker fails; may change while the job runs."),
     ] = training_policy.FailurePolicy()
+    checkpoint: Annotated[
+        training_policy.Checkpoint | None,
+        pydantic.Field(description="Signal and grace for a last checkpoint; unset: SIGTERM and 30 s."),
+    ] = None
+    progress: Annotated[
+        training_policy.Progress | None,
+        pydantic.Field(description="Where worker 0 tells how far it is; unset: nowhere."),
+    ] = None
     suspend: Annotated[
         bool,
         pydantic.Field(
@@ -135,6 +143,9 @@ class TrainingJobStatus(meta.Schema):
             json_schema_extra=rules.list_map("attempt"),
         ),
     ] = pydantic.Field(default_factory=list)
+    progress: Annotated[
+        training_record.Progress | None, pydantic.Field(description="How far the job is.")
+    ] = None
     failures: Annotated[
         training_record.FailureCounts | None, pydantic.Field(description="Failed attempts by class.")
     ] = None

@@ -52,6 +52,32 @@ class FailurePolicy(meta.Schema):
     ] = 3600
 
 
+class Checkpoint(meta.Schema):
+    """How a worker learns that it must write a checkpoint, and how long it may take."""
+
+    signal: Annotated[
+        Literal["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"],
+        pydantic.Field(description="What process 1 gets first; any but SIGTERM needs /bin/sh in the image."),
+    ] = "SIGTERM"
+    grace_period_seconds: Annotated[
+        int, pydantic.Field(ge=10, le=86400, description="Time until it is killed.")
+    ] = 30
+
+
+class Progress(meta.Schema):
+    """Where worker 0 tells how far it is: GET /progress answers step, totalSteps, checkpoint as JSON."""
+
+    port: Annotated[int, pydantic.Field(ge=1024, le=65535, description="Port of worker 0.")]
+    stall_seconds: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=30,
+            le=604800,
+            description="Time without a new step after which the gang starts again; unset: never.",
+        ),
+    ] = None
+
+
 class Queue(meta.Schema):
     """Who admits the gang, instead of gpufleet."""
 

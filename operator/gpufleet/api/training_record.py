@@ -23,7 +23,7 @@ EndedBy = Literal[
 ]
 """How an attempt ended; all but the first two are failures."""
 
-Seconds = Annotated[int, pydantic.Field(ge=0, le=2**53)]
+Number = Annotated[int, pydantic.Field(ge=0, le=2**53)]
 
 
 class AttemptRecord(meta.Schema):
@@ -48,6 +48,20 @@ class AttemptRecord(meta.Schema):
     end_time: Annotated[datetime.datetime, pydantic.Field(description="When it ended.")]
 
 
+class Progress(meta.Schema):
+    """How far the job was when it last told of a checkpoint, or when its last attempt ended."""
+
+    step: Annotated[Number, pydantic.Field(description="Steps done.")]
+    total_steps: Annotated[Number | None, pydantic.Field(description="Steps in all.")] = None
+    checkpoint_step: Annotated[
+        Number | None, pydantic.Field(description="Step of the newest checkpoint.")
+    ] = None
+    checkpoint_time: Annotated[
+        datetime.datetime | None, pydantic.Field(description="When the newest checkpoint was written.")
+    ] = None
+    reported_at: Annotated[datetime.datetime, pydantic.Field(description="When the job said so.")]
+
+
 class FailureCounts(meta.Schema):
     """Failed attempts by class, over the whole life of the job."""
 
@@ -62,9 +76,9 @@ class Usage(meta.Schema):
     """What the job has cost so far; the running attempt is added when it ends."""
 
     queue_seconds: Annotated[
-        Seconds, pydantic.Field(description="From creation until the first gang started.")
+        Number, pydantic.Field(description="From creation until the first gang started.")
     ] = 0
-    run_seconds: Annotated[Seconds, pydantic.Field(description="Time of all attempts.")] = 0
+    run_seconds: Annotated[Number, pydantic.Field(description="Time of all attempts.")] = 0
     accelerator_seconds: Annotated[
-        Seconds, pydantic.Field(description="Accelerators or slices held × time of all attempts.")
+        Number, pydantic.Field(description="Accelerators or slices held × time of all attempts.")
     ] = 0

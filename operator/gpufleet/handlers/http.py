@@ -13,8 +13,10 @@ import prometheus_client
 import pydantic
 from aiohttp import web
 
-from gpufleet import settings
+from gpufleet import clock, settings
+from gpufleet.decide.training import progress
 from gpufleet.observe import cluster
+from gpufleet.state import names
 
 
 @dataclasses.dataclass
@@ -36,6 +38,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/readyz", _readyz),
         ("/metrics", _metrics),
         ("/snapshot", _snapshot),
+        ("/progress", _progress),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     runner = web.AppRunner(app, access_log=None)
@@ -73,11 +76,33 @@ async def _metrics(_: Life) -> web.Response:
     return web.Response(body=prometheus_client.generate_latest(), headers=headers)
 
 
+def _refer(life: Life) -> web.Response:
+    """What a standby says, which has seen nothing."""
+    holder = life.read_holder()
+    message = f"ask the leader: {holder}" if holder else "no leader is known yet"
+    return web.json_response({"message": message, "leader": holder}, status=503)
+
+
+async def _progress(life: Life) -> web.Response:
+    """How far each training job is that tells it."""
+    if life.cluster is None or not life.is_synced:
+        return _refer(life)
+    now, known = clock.SystemClock().now(), life.cluster.progress
+    jobs = [
+        {
+            "namespace": pod.namespace,
+            "name": pod.labels[names.JOB_LABEL],
+            **progress.describe(known[pod.uid], now),
+        }
+        for pod in life.cluster.job_leaders()
+        if pod.uid in known
+    ]
+    return web.json_response({"jobs": jobs})
+
+
 async def _snapshot(life: Life) -> web.Response:
     if life.cluster is None or not life.is_synced:
-        holder = life.read_holder()
-        message = f"ask the leader: {holder}" if holder else "no leader is known yet"
-        return web.json_response({"message": message, "leader": holder}, status=503)
+        return _refer(life)
     taken = life.cluster.read_snapshot()
     body = await asyncio.to_thread(msgspec.json.encode, taken, enc_hook=_encode_model)
     return web.Response(body=body, content_type="application/json")

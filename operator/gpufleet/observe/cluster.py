@@ -12,7 +12,7 @@ import pydantic
 from gpufleet import clock, kube, settings
 from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
 from gpufleet.observe import decode, informer, kept, live, mounts, own, owners, store
-from gpufleet.state import children, fleet, models, names, snapshot, view
+from gpufleet.state import children, fleet, models, names, progress, snapshot, view
 
 Key = own.Key
 SERVICE = triton_service.KIND
@@ -49,6 +49,8 @@ class Cluster:
         self.on_fleet_change: Callable[[], None] = lambda: None
         self.reports: dict[str, models.AgentReport] = {}
         """What each pod's model agent said last, by the pod's UID; the agent poller writes it."""
+        self.progress: dict[str, progress.Progress] = {}
+        """How far each worker 0 is, by the pod's UID; the progress poller writes it."""
         self._client = client
         self._options = options
         self._services = own.OwnKind(SERVICE, triton_service.TritonService, self.mark_dirty, time_source)
@@ -161,6 +163,7 @@ class Cluster:
             children=self.children_of(job.metadata.uid),
             pods=pods,
             pool=self._pool_of(job.status.assignment),
+            progress={pod.uid: self.progress[pod.uid] for pod in pods if pod.uid in self.progress},
             lost_nodes=frozenset(pod.node for pod in pods if pod.node and not self._answers(pod.node)),
         )
 
@@ -204,6 +207,12 @@ class Cluster:
     def _answers(self, node: str) -> bool:
         found = self._nodes.get("", node)
         return found is not None and found.ready
+
+    def job_leaders(self) -> Iterator[fleet.Pod]:
+        """Every worker 0 of a TrainingJob."""
+        for pod in self._fleet.read()[1]:
+            if names.JOB_LABEL in pod.labels and pod.labels.get(names.COMPLETION_INDEX_ANNOTATION) == "0":
+                yield pod
 
     def _pool_of(self, assignment: Any) -> gpu_pool.GPUPool | None:
         accelerator = assignment.accelerator if assignment else None

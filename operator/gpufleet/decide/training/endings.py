@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 
-from gpufleet.decide.training import failure, mpi, outcome
+from gpufleet.decide.training import failure, mpi, outcome, progress
 from gpufleet.state import children, fleet, names, view
 
 EVIDENCE_S = 5.0
@@ -34,7 +34,10 @@ def find(view: view.JobView, newest: children.Child, now: datetime.datetime) -> 
         return _find_failure(view, newest, ended_at, now)
     if view.job.spec.suspend:
         return Ending(failure.Failure("Suspended", "spec.suspend is set"), now)
-    return Ending(broken, now) if broken else None
+    if broken is not None:
+        return Ending(broken, now)
+    left_s = progress.find_left_s(view, newest, now)
+    return Ending(progress.read_stall(view, newest), now) if left_s is not None and left_s <= 0 else None
 
 
 def _find_failure(

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gpufleet.api import training_gang, training_job
+from gpufleet.api import training_gang, training_job, training_policy
 from gpufleet.decide.training import layout, mpi
 from gpufleet.state import names
 
@@ -18,6 +18,8 @@ JAX_PORT = 29500
 TORCH_PORT = 29500
 TORCH_ELASTIC_PORT = 29400
 XGBOOST_PORT = 29500
+SHUTDOWN_MARGIN_S = 5
+"""torchrun must give up its workers before the kubelet gives up torchrun."""
 _LOCAL = "localhost"
 
 Variables = list[dict[str, Any]]
@@ -49,10 +51,16 @@ def build(job: training_job.TrainingJob, workers: int, per_worker: int, attempt:
 
 
 def build_defaults(job: training_job.TrainingJob) -> Variables:
-    """What a template may say otherwise: where torchrun writes the error of the worker that failed first."""
+    """What a template may say otherwise: torchrun's file for the first error, and its wait at the end."""
+    port = [_plain("GPUFLEET_PROGRESS_PORT", job.spec.progress.port)] if job.spec.progress else []
     if job.spec.framework not in ("Torch", "DeepSpeed"):
-        return []
-    return [_plain("TORCHELASTIC_ERROR_FILE", "/dev/termination-log")]
+        return port
+    checkpoint = job.spec.checkpoint or training_policy.Checkpoint()
+    return [
+        *port,
+        _plain("TORCHELASTIC_ERROR_FILE", "/dev/termination-log"),
+        _plain("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", checkpoint.grace_period_seconds - SHUTDOWN_MARGIN_S),
+    ]
 
 
 def job_name(job: training_job.TrainingJob, attempt: int) -> str:

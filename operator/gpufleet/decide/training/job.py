@@ -23,6 +23,7 @@ from gpufleet.decide.training import (
     lifecycle,
     outcome,
     precision,
+    progress,
     retry,
     verdicts,
 )
@@ -74,8 +75,8 @@ def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) 
     rendezvous = attempt.build_rendezvous(view.job, workers)
     ending = endings.find(view, newest, now)
     if ending is None or ending.wait_s:
-        running = verdicts.judge_running(view, newest)
-        return _Step(running, rendezvous, again_s=ending.wait_s if ending else None)
+        again_s = ending.wait_s if ending else progress.find_left_s(view, newest, now)
+        return _Step(verdicts.judge_running(view, newest), rendezvous, again_s=again_s)
     account = history.record(view.job, newest, ending)
     entry = account.records[0]
     if entry.ended_by == "Completed":
@@ -146,6 +147,7 @@ def _report(
         status["completionTime"] = end.isoformat().replace("+00:00", "Z")
     if step.attempt is not None:
         status["attempt"] = step.attempt
+    status |= progress.build_status(view, newest, has_ended=step.account is not None)
     if step.account is not None:
         status |= _write_account(step.account)
     return decision.Decision(

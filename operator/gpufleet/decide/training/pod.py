@@ -30,6 +30,7 @@ def build_template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _find_grace_s(job),
         "securityContext": meta.build_pod_security(USER),
         "priorityClassName": job.spec.priority_class_name,
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
@@ -88,12 +89,28 @@ def _build_worker(
         "securityContext": meta.build_container_security(read_only_root=False),
         # The last lines of the log tell why a worker failed, where it wrote no message itself.
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        "lifecycle": _build_lifecycle(job),
         "volumeMounts": [
             *({"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes),
             *(mpi.build_mounts(job) if mpi.is_launched(job) and workers > 1 else ()),
         ],
     }
     return meta.without_empty(container)
+
+
+def _find_grace_s(job: training_job.TrainingJob) -> int | None:
+    """Unset is the API server's default."""
+    return job.spec.checkpoint.grace_period_seconds if job.spec.checkpoint else None
+
+
+def _build_lifecycle(job: training_job.TrainingJob) -> dict[str, Any] | None:
+    """The kubelet sends SIGTERM when this hook has ended, or at once without one."""
+    wanted = job.spec.checkpoint
+    if wanted is None or wanted.signal == "SIGTERM":
+        return None
+    wait_s = wanted.grace_period_seconds - environment.SHUTDOWN_MARGIN_S
+    script = f"kill -{wanted.signal.removeprefix('SIG')} 1; sleep {wait_s}"
+    return {"preStop": {"exec": {"command": ["/bin/sh", "-c", script]}}}
 
 
 def _merge_env(*sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
