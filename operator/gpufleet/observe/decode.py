@@ -91,6 +91,7 @@ class _PodStatus(_Wire):
     phase: fleet.PodPhase = "Pending"
     reason: str | None = None
     message: str | None = None
+    start_time: str | None = None
     conditions: list[_Condition] | None = None
     container_statuses: list[_ContainerStatus] | None = None
     init_container_statuses: list[_ContainerStatus] | None = None
@@ -146,6 +147,7 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
         containers=tuple(_container_states(pod.status)),
         reason=pod.status.reason or "",
         message=pod.status.message or "",
+        started_at=pod.status.start_time or "",
         interrupted=_find_interruption(pod, conditions.get("DisruptionTarget")),
     )
 

@@ -54,7 +54,6 @@ class ProgressPoller:
         self._cluster = seen
         self._options = options
         self._clock = time_source or clock.SystemClock()
-        self._asked_s: dict[str, float] = {}
         self._asking = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -71,12 +70,14 @@ class ProgressPoller:
     async def poll(self, session: aiohttp.ClientSession) -> None:
         """One round: asks every leader that is due and forgets those that have gone."""
         leaders = {pod.uid: (pod, port) for pod, port in self._find_leaders()}
-        for uid in (self._asked_s.keys() | self._cluster.progress.keys()) - leaders.keys():
-            self._asked_s.pop(uid, None)
-            self._cluster.progress.pop(uid, None)
+        known = self._cluster.progress
+        for uid in known.keys() - leaders.keys():
+            del known[uid]
         now_s = self._clock.monotonic_s()
         due = [
-            one for uid, one in leaders.items() if now_s - self._asked_s.get(uid, float("-inf")) >= INTERVAL_S
+            one
+            for uid, one in leaders.items()
+            if uid not in known or now_s - known[uid].asked_s >= INTERVAL_S
         ]
         await asyncio.gather(*(self._ask(session, pod, port) for pod, port in due))
 
@@ -91,10 +92,9 @@ class ProgressPoller:
     async def _ask(self, session: aiohttp.ClientSession, pod: fleet.Pod, port: int) -> None:
         async with self._asking:
             report = await read_report(session, pod, port)
-        self._asked_s[pod.uid] = self._clock.monotonic_s()
-        now, before = self._clock.now(), self._cluster.progress.get(pod.uid)
-        known = before or progress.Progress(moved_at=now)
-        self._cluster.progress[pod.uid] = known.take(report, now) if report else known
+        now_s, before = self._clock.monotonic_s(), self._cluster.progress.get(pod.uid)
+        known = before or progress.Progress(asked_s=now_s, moved_s=now_s)
+        self._cluster.progress[pod.uid] = known.take(report, self._clock.now(), now_s)
         if before is None or _tells_more(before, report):
             self._cluster.mark_dirty((cluster.JOB, pod.namespace, pod.labels[names.JOB_LABEL]))
 

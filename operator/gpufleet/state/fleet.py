@@ -74,6 +74,8 @@ class Pod:
     reason: str = ""
     """The kubelet's word about the whole pod, such as Evicted."""
     message: str = ""
+    started_at: str = ""
+    """When the kubelet took it up, before it pulled images."""
     interrupted: Interruption | None = None
 
     @property

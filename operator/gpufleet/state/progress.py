@@ -20,24 +20,33 @@ class Report:
 class Progress:
     """What is known of one pod; `newest` is None while it has not answered.
 
-    `moved_at` is when its step last changed, or since when it is asked; `first` and `first_at` are where its
-    rate is taken from.
+    Seconds are those of the monotonic clock, so that a wall clock that jumps makes no stall.
+    `moved_s` is when its step was new; while it has not answered, when it was asked first.
     """
 
-    moved_at: datetime.datetime
+    asked_s: float
+    moved_s: float
     reported_at: datetime.datetime | None = None
     newest: Report | None = None
-    first_at: datetime.datetime | None = None
+    first_s: float = 0.0
     first: Report | None = None
 
-    def take(self, report: Report, now: datetime.datetime) -> Progress:
-        """With one more answer; a step that went back is a move too."""
+    @property
+    def still_s(self) -> float:
+        """How long it has not moved."""
+        return self.asked_s - self.moved_s
+
+    def take(self, report: Report | None, now: datetime.datetime, now_s: float) -> Progress:
+        """With one more answer or silence; a step that went back is a move too."""
+        if report is None:
+            return dataclasses.replace(self, asked_s=now_s)
         moved = self.newest is None or report.step != self.newest.step
         restarts = self.first is None or report.step < self.first.step
         return Progress(
-            moved_at=now if moved else self.moved_at,
+            asked_s=now_s,
+            moved_s=now_s if moved else self.moved_s,
             reported_at=now,
             newest=report,
-            first_at=now if restarts else self.first_at,
+            first_s=now_s if restarts else self.first_s,
             first=report if restarts else self.first,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 
-from gpufleet.decide.training import failure, mpi, outcome, progress
+from gpufleet.decide.training import failure, mpi, outcome, progress, pulls
 from gpufleet.state import children, fleet, names, view
 
 EVIDENCE_S = 5.0
@@ -34,10 +34,17 @@ def find(view: view.JobView, newest: children.Child, now: datetime.datetime) -> 
         return _find_failure(view, newest, ended_at, now)
     if view.job.spec.suspend:
         return Ending(failure.Failure("Suspended", "spec.suspend is set"), now)
-    if broken is not None:
-        return Ending(broken, now)
-    left_s = progress.find_left_s(view, newest, now)
+    found = broken or pulls.find(view, newest, now)[0]
+    if found is not None:
+        return Ending(found, now)
+    left_s = progress.find_left_s(view, newest)
     return Ending(progress.read_stall(view, newest), now) if left_s is not None and left_s <= 0 else None
+
+
+def find_next_look_s(view: view.JobView, newest: children.Child, now: datetime.datetime) -> float | None:
+    """Seconds until time alone may end the attempt; None where only events can."""
+    waits = (progress.find_left_s(view, newest), pulls.find(view, newest, now)[1])
+    return min((one for one in waits if one is not None), default=None)
 
 
 def _find_failure(

@@ -75,7 +75,7 @@ def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) 
     rendezvous = attempt.build_rendezvous(view.job, workers)
     ending = endings.find(view, newest, now)
     if ending is None or ending.wait_s:
-        again_s = ending.wait_s if ending else progress.find_left_s(view, newest, now)
+        again_s = ending.wait_s if ending else endings.find_next_look_s(view, newest, now)
         return _Step(verdicts.judge_running(view, newest), rendezvous, again_s=again_s)
     account = history.record(view.job, newest, ending)
     entry = account.records[0]
@@ -105,7 +105,7 @@ def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
         return _Step(verdicts.judge_waiting(job))
     if is_ending:
         return _Step(verdicts.judge_restart(last, "waiting for its workers to end"))
-    if due is not None and last is not None and now < due:
+    if due is not None and last is not None and last.end_time <= now < due:
         wait_s = int((due - last.end_time).total_seconds())
         verdict = verdicts.judge_restart(last, f"the next attempt starts {wait_s} s after it ended")
         return _Step(verdict, again_s=(due - now).total_seconds())

@@ -22,7 +22,7 @@ def find_leader(view: view.JobView, newest: children.Child) -> fleet.Pod | None:
     return next((one for one in workers if one.labels.get(names.COMPLETION_INDEX_ANNOTATION) == "0"), None)
 
 
-def find_left_s(view: view.JobView, newest: children.Child, now: datetime.datetime) -> float | None:
+def find_left_s(view: view.JobView, newest: children.Child) -> float | None:
     """Seconds until the attempt counts as stalled; None where nobody asked, or its worker 0 does not run."""
     wanted, leader = view.job.spec.progress, find_leader(view, newest)
     if wanted is None or wanted.stall_seconds is None or leader is None:
@@ -30,7 +30,7 @@ def find_left_s(view: view.JobView, newest: children.Child, now: datetime.dateti
     known = view.progress.get(leader.uid)
     if known is None or leader.phase != "Running":
         return None
-    return wanted.stall_seconds - (now - known.moved_at).total_seconds()
+    return wanted.stall_seconds - known.still_s
 
 
 def read_stall(view: view.JobView, newest: children.Child) -> failure.Failure:
@@ -82,9 +82,9 @@ def describe(known: progress.Progress, now: datetime.datetime) -> dict[str, Any]
 
 def _estimate(known: progress.Progress, said: progress.Report) -> dict[str, Any]:
     """The steps that are left, at the rate of this attempt so far."""
-    if said.total_steps is None or known.first is None or known.first_at is None:
+    if said.total_steps is None or known.first is None:
         return {"message": "no estimate: the job does not report totalSteps"}
-    took_s, done = (known.moved_at - known.first_at).total_seconds(), said.step - known.first.step
+    took_s, done = known.moved_s - known.first_s, said.step - known.first.step
     left = max(0, said.total_steps - said.step)
     if took_s <= 0 or done <= 0:
         return {"message": "no estimate: no step was seen to end yet"}

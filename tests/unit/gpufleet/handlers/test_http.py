@@ -68,7 +68,7 @@ async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
     }  # fmt: skip
     life.cluster._pods.put(fakes.build_raw("llm-1-0", labels=labels, spec={"containers": []}))
     now = fakes.ManualClock().now()
-    life.cluster.progress["uid-llm-1-0"] = progress.Progress(now).take(progress.Report(3, 9), now)
+    life.cluster.progress["uid-llm-1-0"] = progress.Progress(0, 0).take(progress.Report(3, 9), now, 1)
     _, body = await ask(life, "/progress", unused_tcp_port)
     [told] = json.loads(body)["jobs"]
     assert {"namespace": "team", "name": "llm", "step": 3, "totalSteps": 9}.items() <= told.items()

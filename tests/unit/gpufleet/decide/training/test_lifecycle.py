@@ -187,6 +187,12 @@ def test_what_a_job_has_cost() -> None:
     assert decide(make(), complete).status["usage"]["queueSeconds"] == 300
 
 
+def test_a_clock_that_was_set_back_holds_nobody_back() -> None:
+    job = after(make(), decide(make(), RUNNING, pods=(worker(1, interrupted=EVICTED, deleting=True),)))
+    assert started(decide(job, later_s=5)) == []
+    assert started(decide(job, later_s=-3600)) == ["llm-2"]
+
+
 def test_a_clock_that_was_set_back_costs_nothing() -> None:
     complete = make_attempt(1, "Complete", startTime=STARTED, completionTime="2030-01-01T11:00:00Z")
     assert decide(make(), complete).status["usage"]["runSeconds"] == 0

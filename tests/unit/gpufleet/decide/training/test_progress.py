@@ -17,16 +17,16 @@ ADMITTED = {"workers": 2, "requested": "none"}
 MADE = NOW - datetime.timedelta(minutes=5)
 
 
-def ago(seconds: float) -> datetime.datetime:
-    return NOW - datetime.timedelta(seconds=seconds)
-
-
 def known(
     step: int = 120, *, moved_s: float = 0, checkpoint: int | None = 100, **more: Any
 ) -> progress.Progress:
     report = progress.Report(step, more.pop("total", 1000), checkpoint, MADE if checkpoint else None)
-    given = {"reported_at": NOW, "first": progress.Report(20), "first_at": ago(moved_s + 50)}
-    return progress.Progress(moved_at=ago(moved_s), newest=report, **(given | more))
+    given = {"reported_at": NOW, "first": progress.Report(20), "first_s": 0.0}
+    return progress.Progress(50 + moved_s, 50, newest=report, **(given | more))
+
+
+def silent(still_s: float) -> progress.Progress:
+    return progress.Progress(asked_s=still_s, moved_s=0)
 
 
 def leader(phase: fleet.PodPhase = "Running") -> fleet.Pod:
@@ -63,7 +63,7 @@ def decide(
         pytest.param(known(moved_s=900), {"stall": None}, None, id="nobody asked"),
         pytest.param(known(moved_s=900), {"phase": "Pending"}, None, id="does not run"),
         pytest.param(None, {}, None, id="was not asked yet"),
-        pytest.param(progress.Progress(moved_at=ago(10)), {}, 290, id="has not answered yet"),
+        pytest.param(silent(10), {}, 290, id="has not answered yet"),
     ],
 )
 def test_a_gang_that_goes_on_is_looked_at_in_time(
@@ -78,7 +78,7 @@ def test_a_gang_that_goes_on_is_looked_at_in_time(
     ("seen", "words"),
     [
         pytest.param(known(moved_s=300), ["300 s", "last step was 120"], id="stopped"),
-        pytest.param(progress.Progress(moved_at=ago(301)), ["never answered"], id="never began"),
+        pytest.param(silent(301), ["never answered"], id="never began"),
     ],
 )
 def test_a_gang_that_stands_still_starts_again(seen: progress.Progress, words: list[str]) -> None:
@@ -139,7 +139,7 @@ def test_status_tells_of_checkpoints_and_ends(seen: Any, before: Any, after: Any
             {"step": 20, "totalSteps": 1000, "message": "no estimate: no step was seen to end yet"},
             id="just began",
         ),
-        pytest.param(progress.Progress(moved_at=NOW), {"message": "no answer yet"}, id="silent"),
+        pytest.param(silent(0), {"message": "no answer yet"}, id="silent"),
     ],
 )
 def test_what_the_read_api_says(seen: progress.Progress, told: dict[str, Any]) -> None:
