@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpufleet.decide.training import failure, signatures
 from gpufleet.state import fleet
@@ -327,3 +329,21 @@ def test_every_signature_is_met() -> None:
 @pytest.mark.parametrize("text", ["ValueError: loss is nan", "step 28 done", "KeyError: 'x'"])
 def test_most_errors_bear_no_signature(text: str) -> None:
     assert signatures.find(text) is None
+
+
+WORKERS = (
+    failed("llm-1-0", at=LATE),
+    failed("llm-1-1", message=ECHO),
+    failed("llm-1-2", code=137, reason="OOMKilled", at=LATE),
+    told_to_end("Deleted", name="llm-1-3"),
+    told_to_end("EvictionByEvictionAPI", name="llm-1-4", phase="Succeeded", code=0, at=LATE),
+    make_worker("llm-1-5", phase="Running", node="node-a"),
+)
+
+
+@given(st.lists(st.sampled_from(WORKERS), unique_by=lambda one: one.name), st.randoms(use_true_random=False))
+def test_the_order_in_which_workers_are_listed_decides_nothing(pods: list[fleet.Pod], random: Any) -> None:
+    found = classify(*pods)
+    random.shuffle(pods)
+    assert classify(*pods) == found
+    assert found.ended_by not in ("Completed", "Suspended")
