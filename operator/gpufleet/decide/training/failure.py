@@ -27,6 +27,7 @@ _NODE_REASONS = (
 )
 _OWN_STORAGE = re.compile(r"exceeds (the )?(total )?limit|usage of EmptyDir")
 _CANNOT_START = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError"})
+_DISRUPTED = "DisruptionTarget"
 _EXIT_CODE = re.compile(r"exit code (\d+)")
 _FIRST, _ECHO, _ENDED_BY_JOB = range(3)
 
@@ -72,10 +73,9 @@ def classify(view: view.JobView, newest: children.Child) -> Failure:
     if not findings:
         return _read_job(newest, policy)
     first = min(findings, key=lambda one: one.order)
-    size = int(newest.body["spec"].get("parallelism", 0))
-    if first.weight == _ECHO and len(pods_of(view, newest)) < size:
-        gone = f"a worker has gone, and others lost their connection to it: {first.failure.message}"
-        return dataclasses.replace(first.failure, ended_by="Infrastructure", message=gone)
+    if first.weight != _FIRST and _DISRUPTED in outcome.read_failure(newest):
+        # The pod that was disrupted has gone; those that are left only followed.
+        return _read_job(newest, policy)
     return first.failure
 
 
@@ -148,7 +148,7 @@ def _judge_container(
 def _read_job(newest: children.Child, policy: training_policy.FailurePolicy) -> Failure:
     """Its podFailurePolicy writes the condition or the exit code that ended it into its message."""
     message = outcome.read_failure(newest)
-    if "DisruptionTarget" in message:
+    if _DISRUPTED in message:
         return Failure("Infrastructure", message)
     code = int(found[1]) if (found := _EXIT_CODE.search(message)) else None
     if code in policy.fail_exit_codes:

@@ -24,6 +24,7 @@ class Signature:
     kind: str
     pattern: re.Pattern[str]
     fix: str
+    last_line: bool
 
 
 @functools.cache
@@ -31,13 +32,15 @@ def known() -> Sequence[Signature]:
     """From signatures.yaml, in its order."""
     text = resources.files("gpufleet.decide.training").joinpath("signatures.yaml").read_text("utf-8")
     return tuple(
-        Signature(one["class"], re.compile(one["pattern"]), one["fix"]) for one in yaml.safe_load(text)
+        Signature(one["class"], re.compile(one["pattern"]), one["fix"], one.get("lastLine", False))
+        for one in yaml.safe_load(text)
     )
 
 
 def find(text: str) -> Signature | None:
     """The first signature that the text bears."""
-    return next((one for one in known() if one.pattern.search(text)), None)
+    end = text.rstrip().rpartition("\n")[2]
+    return next((one for one in known() if one.pattern.search(end if one.last_line else text)), None)
 
 
 def read_error(termination_message: str) -> str:

@@ -275,7 +275,16 @@ ECHO = "RuntimeError: Connection reset by peer"
             id="a lost node behind a broken connection",
         ),
         pytest.param(
-            classify(failed("llm-1-0", message=ECHO)), "llm-1-0", "Infrastructure", id="the other has gone"
+            classify(failed("llm-1-0", message=ECHO), said="Pod d/llm-1-1 has condition DisruptionTarget"),
+            "",
+            "Infrastructure",
+            id="the other was disrupted and has gone",
+        ),
+        pytest.param(
+            classify(failed("llm-1-0", message=ECHO), said="Pod d/llm-1-1 failed with exit code 1"),
+            "llm-1-0",
+            "ProgramError",
+            id="the other failed and has gone",
         ),
         pytest.param(
             classify(failed("llm-1-0", message=ECHO), failed("llm-1-1", message=ECHO, at=LATE)),
@@ -326,7 +335,17 @@ def test_every_signature_is_met() -> None:
     assert {one.pattern for one in found.values()} == {one.pattern for one in signatures.known()}
 
 
-@pytest.mark.parametrize("text", ["ValueError: loss is nan", "step 28 done", "KeyError: 'x'"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ValueError: loss is nan",
+        "step 28 done",
+        "KeyError: 'x'",
+        "WARNING ImportError: no apex, going on without\nValueError: loss is nan",
+        "UserWarning: [Errno 13] Permission denied: '/.cache'\nValueError: loss is nan",
+        "Connecting to coordination service\nValueError: loss is nan",
+    ],
+)
 def test_most_errors_bear_no_signature(text: str) -> None:
     assert signatures.find(text) is None
 
