@@ -16,6 +16,7 @@ from aiohttp import web
 from gpufleet import clock, settings
 from gpufleet.decide.training import progress
 from gpufleet.observe import cluster
+from gpufleet.observe import progress as observing
 from gpufleet.state import names
 
 
@@ -94,7 +95,7 @@ async def _progress(life: Life) -> web.Response:
             "name": pod.labels[names.JOB_LABEL],
             **progress.describe(known[pod.uid], now),
         }
-        for pod in life.cluster.job_leaders()
+        for pod, _ in observing.find_leaders(life.cluster)
         if pod.uid in known
     ]
     return web.json_response({"jobs": jobs})

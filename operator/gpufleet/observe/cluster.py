@@ -208,12 +208,6 @@ class Cluster:
         found = self._nodes.get("", node)
         return found is not None and found.ready
 
-    def job_leaders(self) -> Iterator[fleet.Pod]:
-        """Every worker 0 of a TrainingJob."""
-        for pod in self._fleet.read()[1]:
-            if names.JOB_LABEL in pod.labels and pod.labels.get(names.COMPLETION_INDEX_ANNOTATION) == "0":
-                yield pod
-
     def _pool_of(self, assignment: Any) -> gpu_pool.GPUPool | None:
         accelerator = assignment.accelerator if assignment else None
         if accelerator is None or accelerator.pool is None:

@@ -69,7 +69,7 @@ class ProgressPoller:
 
     async def poll(self, session: aiohttp.ClientSession) -> None:
         """One round: asks every leader that is due and forgets those that have gone."""
-        leaders = {pod.uid: (pod, port) for pod, port in self._find_leaders()}
+        leaders = {pod.uid: (pod, port) for pod, port in find_leaders(self._cluster)}
         known = self._cluster.progress
         for uid in known.keys() - leaders.keys():
             del known[uid]
@@ -81,14 +81,6 @@ class ProgressPoller:
         ]
         await asyncio.gather(*(self._ask(session, pod, port) for pod, port in due))
 
-    def _find_leaders(self) -> Iterator[tuple[fleet.Pod, int]]:
-        """Workers 0 that run, with the port of their job."""
-        for pod in self._cluster.job_leaders():
-            job = self._cluster.read_raw(cluster.JOB, pod.namespace, pod.labels[names.JOB_LABEL])
-            wanted = job["spec"].get("progress") if job else None
-            if wanted and pod.phase == "Running" and pod.ip and not pod.deleting:
-                yield pod, int(wanted["port"])
-
     async def _ask(self, session: aiohttp.ClientSession, pod: fleet.Pod, port: int) -> None:
         async with self._asking:
             report = await read_report(session, pod, port)
@@ -97,6 +89,19 @@ class ProgressPoller:
         self._cluster.progress[pod.uid] = known.take(report, self._clock.now(), now_s)
         if before is None or _tells_more(before, report):
             self._cluster.mark_dirty((cluster.JOB, pod.namespace, pod.labels[names.JOB_LABEL]))
+
+
+def find_leaders(seen: cluster.Cluster) -> Iterator[tuple[fleet.Pod, int]]:
+    """Workers 0 that run, with the port of their job."""
+    for kind, namespace, name in seen.keys():  # noqa: SIM118
+        job = seen.read_raw(kind, namespace, name) if kind == cluster.JOB else None
+        wanted = job["spec"].get("progress") if job else None
+        if not wanted:
+            continue
+        for pod in seen.pods_of(kind, namespace, name):
+            is_leader = pod.labels.get(names.COMPLETION_INDEX_ANNOTATION) == "0"
+            if is_leader and pod.phase == "Running" and pod.ip and not pod.deleting:
+                yield pod, int(wanted["port"])
 
 
 def _tells_more(before: progress.Progress, report: progress.Report | None) -> bool:

@@ -66,7 +66,10 @@ async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
     labels = {
         names.MANAGED_BY: names.MANAGER, names.JOB_LABEL: "llm", names.COMPLETION_INDEX_ANNOTATION: "0"
     }  # fmt: skip
-    life.cluster._pods.put(fakes.build_raw("llm-1-0", labels=labels, spec={"containers": []}))
+    spec = {"workers": {"max": 1}, "template": {"image": "i"}, "progress": {"port": 8080}}
+    life.cluster.note_event("TrainingJob", None, fakes.build_raw("llm", spec=spec))
+    running = {"phase": "Running", "podIP": "10.0.0.1"}
+    life.cluster._pods.put(fakes.build_raw("llm-1-0", labels=labels, spec={"containers": []}, status=running))
     now = fakes.ManualClock().now()
     life.cluster.progress["uid-llm-1-0"] = progress.Progress(0, 0).take(progress.Report(3, 9), now, 1)
     _, body = await ask(life, "/progress", unused_tcp_port)

@@ -52,9 +52,9 @@ def build(port: int | None = 8080) -> tuple[observing.ProgressPoller, cluster.Cl
     ],
 )
 def test_who_is_asked(raw: fakes.Raw, port: int | None, asked: bool) -> None:
-    poller, seen, _ = build(port)
+    _, seen, _ = build(port)
     seen._pods.put(raw)
-    assert [port for _, port in poller._find_leaders()] == ([8080] if asked else [])
+    assert [port for _, port in observing.find_leaders(seen)] == ([8080] if asked else [])
 
 
 @pytest.mark.parametrize(
