@@ -94,6 +94,11 @@ def make_worker(name: str, job: str = "llm", attempt: int = 1, **fields: Any) ->
     return make_pod(name, labels={names.JOB_LABEL: job, names.ATTEMPT_LABEL: str(attempt)}, **fields)
 
 
+def deleted() -> fleet.Interruption:
+    """What is noted of a worker that somebody deleted while it worked."""
+    return fleet.Interruption(fleet.DELETED, "2030-01-01T11:59:59Z")
+
+
 def make_child(
     kind: str,
     name: str,

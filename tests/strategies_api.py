@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gpufleet.api import meta, model_repository, pod, rules, schema, training_job
+from gpufleet.api import meta, model_repository, pod, rules, schema, training_gang
 from gpufleet.api.triton import model as triton_model
 
 Wire = dict[str, Any]
@@ -114,6 +114,7 @@ def keep_rules(spec: Wire) -> Wire:
         workers["min"] = min(workers.get("min", 1), workers["max"])
         if spec.get("accelerator", {}).get("migProfile"):
             spec["workers"] = {"max": 1}
+        _keep_gang(spec)
     return spec
 
 
@@ -135,6 +136,21 @@ def _keep_scaling(spec: Wire) -> None:
         spec.pop("replicas", None)
 
 
+def _keep_gang(spec: Wire) -> None:
+    """A layout that fits every size, and only the blocks of the framework."""
+    if wanted := spec.get("parallelism"):
+        wanted.clear()
+    framework = spec.get("framework", "Plain")
+    if framework not in ("Torch", "DeepSpeed"):
+        spec.pop("torch", None)
+    if framework not in ("MPI", "DeepSpeed"):
+        spec.pop("mpi", None)
+    if framework == "MPI":
+        spec.setdefault("mpi", {"sshSecretName": "ssh"})
+    if "mpi" in spec and not spec["template"].get("command"):
+        spec["template"]["command"] = ["mpirun"]
+
+
 def _keep_batches(model: Wire) -> None:
     _keep_one(model, ("batching", "sequenceBatching", "ensemble"))
     _keep_one(model, (*triton_model.BACKEND_BLOCKS, "ensemble"))
@@ -147,7 +163,7 @@ def _keep_batches(model: Wire) -> None:
 
 
 def _keep_template(template: Wire) -> None:
-    reserved = {pod.DEVICE_ENV, *training_job.JAX_RENDEZVOUS_ENV, *training_job.TORCH_RENDEZVOUS_ENV}
+    reserved = {pod.DEVICE_ENV, *(name for names in training_gang.RESERVED_ENV.values() for name in names)}
     if "env" in template:
         template["env"] = [variable for variable in template["env"] if variable["name"] not in reserved]
     if "requests" in template.get("resources", {}):

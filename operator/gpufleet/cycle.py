@@ -10,7 +10,7 @@ from typing import Any
 from gpufleet import kube
 from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import memories
-from gpufleet.decide.placement import assign, brakes
+from gpufleet.decide.placement import assign, brakes, release
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
 from gpufleet.runtime import Key, Runtime
@@ -31,10 +31,10 @@ async def run_once(runtime: Runtime) -> None:
         for question in found.questions:
             runtime.worker.ask(question, runtime.wake_cycle)
         limits = brakes.Limits(runtime.settings.disruption_gpus_per_hour, runtime.settings.surge_gpus)
-        plan = assign.plan(view, found.scalings, now, limits)
+        plan = assign.plan(release.leave_out(view), found.scalings, now, limits)
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
         telemetry.note(runtime.scaled)
-        for wanted in plan.assignments:
+        for wanted in (*release.assign(view), *plan.assignments):
             try:
                 written = await assignments.apply(runtime.client, wanted)
                 runtime.cluster.note_written(written)

@@ -28,7 +28,7 @@ class Settings(pydantic_settings.BaseSettings):
     triton_image: str = "nvcr.io/nvidia/tritonserver:26.06-py3"
     """Image of a TritonService that names none."""
     poll_agents: bool = True
-    """Ask model agents for the state of each model; off where pods have no network (KWOK)."""
+    """Ask model agents and training jobs how they are; off where pods have no network (KWOK)."""
 
     workers: int = pydantic.Field(default=8, ge=1, le=64)
     """Objects reconciled at the same time."""

@@ -3,95 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pydantic
 
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import meta, pod, rules
+from gpufleet.api import meta, pod, rules, training_gang, training_policy, training_record
 
 KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 
-JAX_RENDEZVOUS_ENV = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-TORCH_RENDEZVOUS_ENV = (
-    "PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT",
-    "PET_RDZV_BACKEND", "PET_RDZV_ENDPOINT", "PET_RDZV_ID", "PET_RDZV_CONF", "PET_MAX_RESTARTS",
+IMMUTABLE = (
+    "framework", "workers", "accelerator", "template", "priorityClassName", "parallelism", "precision",
+    "torch", "mpi", "queue", "managedBy", "checkpoint", "progress",
 )  # fmt: skip
-
-Argument = Annotated[str, pydantic.Field(max_length=8192)]
-
-
-class Workers(meta.Schema):
-    """Size of the gang: as many workers as fit between min and max, all or none."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules.validated(
-            rules.Rule(
-                rule="!has(self.min) || self.min <= self.max",
-                message="workers.min exceeds workers.max: lower min or raise max",
-                says="'min %d exceeds max %d: lower min or raise max'.format([self.min, self.max])",
-                at=".min",
-            )
-        )
-    )
-
-    min: Annotated[
-        int | None, pydantic.Field(ge=1, le=10000, description="Fewest workers to start with; unset: max.")
-    ] = None
-    max: Annotated[int, pydantic.Field(ge=1, le=10000, description="Most workers to start with.")]
-
-
-class WorkerTemplate(meta.Schema):
-    """What one worker runs."""
-
-    image: Annotated[meta.Image, pydantic.Field(description="Container image.")]
-    command: Annotated[
-        list[Argument], pydantic.Field(max_length=64, description="Entrypoint; unset: the image's.")
-    ] = pydantic.Field(default_factory=list)
-    args: Annotated[
-        list[Argument], pydantic.Field(max_length=256, description="Arguments of the entrypoint.")
-    ] = pydantic.Field(default_factory=list)
-    env: Annotated[list[pod.EnvVar], pod.env_vars(128)] = pydantic.Field(default_factory=list)
-    resources: Annotated[
-        pod.Resources | None, pydantic.Field(description="CPU and memory of one worker.")
-    ] = None
-    volumes: pod.Volumes = pydantic.Field(default_factory=list)
-    image_pull_secrets: pod.PullSecrets = pydantic.Field(default_factory=list)
-
-
-class FailurePolicy(meta.Schema):
-    """What happens when a worker fails: the whole gang starts again, so often at most."""
-
-    max_restarts: Annotated[
-        int, pydantic.Field(ge=0, le=100, description="Restarts of the whole gang; 0: fail at once.")
-    ] = 1
-
-
-def _rendezvous_belongs_to_gpufleet(framework: str, names: tuple[str, ...]) -> rules.Rule:
-    listed = ", ".join(f"'{name}'" for name in names)
-    return rules.Rule(
-        rule=f"!has(self.framework) || self.framework != '{framework}' || !has(self.template.env) "
-        f"|| self.template.env.all(e, !(e.name in [{listed}]))",
-        message=f"with framework {framework}, env may not set {', '.join(names)}: gpufleet sets them; "
-        "remove them, or use framework Plain",
-        at=".template.env",
-        reason="FieldValueForbidden",
-    )
-
-
-NO_GANG_ON_SLICES = rules.Rule(
-    rule="!has(self.framework) || self.framework == 'Plain' || !has(self.accelerator) "
-    "|| !has(self.accelerator.migProfile) || self.workers.max == 1",
-    message="a gang cannot train on MIG slices, which have no peer-to-peer transport: "
-    "ask for accelerator.count, or set workers.max to 1",
-    says="'a %s gang of up to %d workers cannot train on MIG slices (%s), which have no peer-to-peer "
-    "transport: ask for accelerator.count, or set workers.max to 1'"
-    ".format([self.framework, self.workers.max, self.accelerator.migProfile])",
-    at=".accelerator",
-    reason="FieldValueForbidden",
-)
-"""NVIDIA's MIG User Guide lists GPU-to-GPU P2P, PCIe or NVLink, as unsupported with MIG."""
 
 
 class TrainingJobSpec(meta.Schema):
@@ -99,27 +24,81 @@ class TrainingJobSpec(meta.Schema):
 
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules.validated(
-            NO_GANG_ON_SLICES,
-            _rendezvous_belongs_to_gpufleet("JAX", JAX_RENDEZVOUS_ENV),
-            _rendezvous_belongs_to_gpufleet("Torch", TORCH_RENDEZVOUS_ENV),
-            *map(rules.immutable, ("framework", "workers", "accelerator", "template", "priorityClassName")),
+            *training_gang.RULES,
+            *map(rules.immutable, IMMUTABLE),
         )
     )
 
     framework: Annotated[
-        Literal["Torch", "JAX", "Plain"],
+        training_gang.Framework,
         pydantic.Field(description="Whose rendezvous environment the workers get; Plain: none."),
     ] = "Plain"
-    workers: Annotated[Workers, pydantic.Field(description="Size of the gang.")]
+    workers: Annotated[training_gang.Workers, pydantic.Field(description="Size of the gang.")]
     accelerator: Annotated[
         accelerators.Accelerator | None,
         pydantic.Field(description="What each worker needs; unset: CPU only."),
     ] = None
-    template: Annotated[WorkerTemplate, pydantic.Field(description="What one worker runs.")]
+    template: Annotated[training_gang.WorkerTemplate, pydantic.Field(description="What one worker runs.")]
+    parallelism: Annotated[
+        training_gang.Parallelism | None,
+        pydantic.Field(description="How the model is laid out over the devices; unset: not said."),
+    ] = None
+    precision: Annotated[
+        training_gang.Precision | None,
+        pydantic.Field(description="Number format of the matrix products; a device without it is warned of."),
+    ] = None
+    torch: Annotated[
+        training_gang.Torch | None, pydantic.Field(description="How torchrun's agents meet; unset: Static.")
+    ] = None
+    mpi: Annotated[
+        training_gang.MPI | None, pydantic.Field(description="How mpirun reaches the workers.")
+    ] = None
     failure_policy: Annotated[
-        FailurePolicy,
+        training_policy.FailurePolicy,
         pydantic.Field(description="What happens when a worker fails; may change while the job runs."),
-    ] = FailurePolicy()
+    ] = training_policy.FailurePolicy()
+    checkpoint: Annotated[
+        training_policy.Checkpoint | None,
+        pydantic.Field(description="Signal and grace for a last checkpoint; unset: SIGTERM and 30 s."),
+    ] = None
+    progress: Annotated[
+        training_policy.Progress | None,
+        pydantic.Field(description="Where worker 0 tells how far it is; unset: nowhere."),
+    ] = None
+    suspend: Annotated[
+        bool,
+        pydantic.Field(
+            description="Ends the gang, which may write a checkpoint, and gives its place back until unset."
+        ),
+    ] = False
+    active_deadline_seconds: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=1, le=2**31 - 1, description="Time that all attempts may run together; unset: any."
+        ),
+    ] = None
+    ttl_seconds_after_finished: Annotated[
+        int | None,
+        pydantic.Field(
+            ge=0,
+            le=2**31 - 1,
+            description="When Jobs and pods of a job that has ended go, with their logs; unset: with it. "
+            "The TrainingJob itself stays as a record.",
+        ),
+    ] = None
+    queue: Annotated[
+        training_policy.Queue | None,
+        pydantic.Field(description="Who admits the gang; unset: gpufleet, by priority and age."),
+    ] = None
+    managed_by: Annotated[
+        str | None,
+        pydantic.Field(
+            min_length=1,
+            max_length=63,
+            pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+            description="Controller of this job; any but gpufleet.dev/operator keeps gpufleet off it.",
+        ),
+    ] = None
     priority_class_name: Annotated[
         pod.PriorityClassName | None,
         pydantic.Field(description="PriorityClass of the workers; unset: the cluster's default."),
@@ -155,6 +134,23 @@ class TrainingJobStatus(meta.Schema):
     ] = None
     completion_time: Annotated[
         datetime.datetime | None, pydantic.Field(description="When the job succeeded or failed for good.")
+    ] = None
+    history: Annotated[
+        list[training_record.AttemptRecord],
+        pydantic.Field(
+            max_length=training_record.KEPT_RECORDS,
+            description="The last attempts that have ended, the newest first.",
+            json_schema_extra=rules.list_map("attempt"),
+        ),
+    ] = pydantic.Field(default_factory=list)
+    progress: Annotated[
+        training_record.Progress | None, pydantic.Field(description="How far the job is.")
+    ] = None
+    failures: Annotated[
+        training_record.FailureCounts | None, pydantic.Field(description="Failed attempts by class.")
+    ] = None
+    usage: Annotated[
+        training_record.Usage | None, pydantic.Field(description="What the job has cost so far.")
     ] = None
     assignment: Annotated[
         JobAssignment | None, pydantic.Field(description="What the fleet cycle gave this job.")

@@ -105,6 +105,10 @@ _WARNINGS = frozenset(
         reasons.MIG_NOT_SUPPORTED,
         reasons.UNKNOWN_DEVICE_CLASS,
         reasons.RESTARTS_EXHAUSTED,
+        reasons.ATTEMPTS_EXHAUSTED,
+        reasons.USER_ERROR,
+        reasons.OUT_OF_MEMORY,
+        reasons.DEADLINE_EXCEEDED,
         reasons.INSUFFICIENT_CAPACITY,
     }
 )

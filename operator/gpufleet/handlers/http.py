@@ -13,10 +13,13 @@ import prometheus_client
 import pydantic
 from aiohttp import web
 
-from gpufleet import runtime, settings
+from gpufleet import clock, runtime, settings
 from gpufleet.decide.placement import whatif
+from gpufleet.decide.training import progress
 from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
+from gpufleet.observe import progress as observing
+from gpufleet.state import names
 
 
 @dataclasses.dataclass
@@ -40,6 +43,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/readyz", _readyz),
         ("/metrics", _metrics),
         ("/snapshot", _snapshot),
+        ("/progress", _progress),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     app.router.add_get("/decisions", _ask_leader(decisions.read, life))
@@ -98,6 +102,23 @@ async def _readyz(life: Life) -> web.Response:
 async def _metrics(_: Life) -> web.Response:
     headers = {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
     return web.Response(body=prometheus_client.generate_latest(), headers=headers)
+
+
+async def _progress(life: Life) -> web.Response:
+    """How far each training job is that tells it."""
+    if life.cluster is None or not life.is_synced:
+        return _name_leader(life)
+    now, known = clock.SystemClock().now(), life.cluster.progress
+    jobs = [
+        {
+            "namespace": pod.namespace,
+            "name": pod.labels[names.JOB_LABEL],
+            **progress.describe(known[pod.uid], now),
+        }
+        for pod, _ in observing.find_leaders(life.cluster)
+        if pod.uid in known
+    ]
+    return web.json_response({"jobs": jobs})
 
 
 async def _snapshot(life: Life) -> web.Response:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from gpufleet import clock, cycle, kube, reconcile, runtime, settings, worker, workqueue
 from gpufleet.handlers import http, watch
-from gpufleet.observe import agents, cluster, prometheus
+from gpufleet.observe import agents, cluster, progress, prometheus
 from gpufleet.report import metrics
 from gpufleet.sim import searches
 from gpufleet.state import samples
@@ -61,6 +61,7 @@ class Leader:
                 tasks.create_task(self._cycle_for_ever())
                 tasks.create_task(self._resync_for_ever())
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
+                tasks.create_task(progress.ProgressPoller(self._cluster, self._options, self._clock).run())
                 tasks.create_task(prometheus.Sampler(self._options, self._note_look, self._clock).run())
         finally:
             self._life.is_synced, self._life.cluster, self._life.runtime = False, None, None

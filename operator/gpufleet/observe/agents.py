@@ -171,7 +171,7 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 return None
-            answer = _Answer.model_validate_json(await _read_at_most(response, LARGEST_BODY))
+            answer = _Answer.model_validate_json(await read_at_most(response, LARGEST_BODY))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         _log.debug("agent of %s/%s: %s", pod.namespace, pod.name, error)
         return None
@@ -189,7 +189,7 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
     return models.AgentReport(answer.revision, tuple(reported), answer.memory_used_mib)
 
 
-async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The whole body; raises ValueError where it is longer."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(limit):

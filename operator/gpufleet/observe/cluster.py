@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pydantic
 
 from gpufleet import clock, kube, settings
 from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
-from gpufleet.observe import decode, informer, kept, mounts, own, profiles, store
-from gpufleet.state import children, fleet, models, names, snapshot, view
+from gpufleet.observe import decode, informer, kept, live, mounts, own, owners, profiles, store
+from gpufleet.state import children, fleet, models, names, progress, snapshot, view
 
 Key = own.Key
 SERVICE = triton_service.KIND
@@ -31,7 +31,6 @@ CHILD_KINDS: Mapping[str, str] = {
 }
 FIRST_RELIST_S = 15.0
 _SELECTOR = f"{names.MANAGED_BY}={names.MANAGER}"
-_OWNER_LABELS: Mapping[str, str] = {names.SERVICE_LABEL: SERVICE, names.JOB_LABEL: JOB}
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +49,8 @@ class Cluster:
         self.on_fleet_change: Callable[[], None] = lambda: None
         self.reports: dict[str, models.AgentReport] = {}
         """What each pod's model agent said last, by the pod's UID; the agent poller writes it."""
+        self.progress: dict[str, progress.Progress] = {}
+        """How far each worker 0 is, by the pod's UID; the progress poller writes it."""
         self._client = client
         self._options = options
         self._services = own.OwnKind(SERVICE, triton_service.TritonService, self.mark_dirty, time_source)
@@ -58,10 +59,10 @@ class Cluster:
         self._own: dict[str, own.OwnKind[Any]] = {
             one.kind: one for one in (self._services, self._jobs, self._pools)
         }
-        self._pods = store.Store(decode.decode_pod, _groups_of_pod, self._pod_changed)
+        self._pods = store.Store(decode.decode_pod, owners.groups_of_pod, self._pod_changed)
         self._nodes = store.Store(decode.decode_node, on_change=self._node_changed)
         self._children: dict[str, store.Store[store.Raw]] = {
-            kind: store.Store(own.without_managed_fields, _owners_of, self._child_changed)
+            kind: store.Store(own.without_managed_fields, owners.owners_of, self._child_changed)
             for kind in CHILD_KINDS
         }
         self._mounts = mounts.Mounts(client, self._mount_failed, time_source)
@@ -157,11 +158,14 @@ class Cluster:
         job = self._jobs.read(namespace, name)
         if job is None:
             return None
+        pods = self.pods_of(JOB, namespace, name)
         return view.JobView(
             job=job,
             children=self.children_of(job.metadata.uid),
-            pods=self.pods_of(JOB, namespace, name),
+            pods=pods,
             pool=self._pool_of(job.status.assignment),
+            progress={pod.uid: self.progress[pod.uid] for pod in pods if pod.uid in self.progress},
+            lost_nodes=frozenset(pod.node for pod in pods if pod.node and not self._answers(pod.node)),
         )
 
     def read_snapshot(self) -> snapshot.Snapshot:
@@ -174,12 +178,9 @@ class Cluster:
             pools=self._pools.read_all(),
             services=services,
             jobs=jobs,
-            live_replicas={
-                uid: sum(int(spec.get("replicas", 1)) for spec in specs)
-                for uid, specs in self._live("Deployment", services)
-            },
+            live_replicas=live.replicas(self._children["Deployment"], services),
+            live_workers=live.workers(self._children["Job"], jobs),
             profiles=self._profiles.read(one.metadata.uid for one in services),
-            live_workers={uid: int(own[-1].get("parallelism", 1)) for uid, own in self._live("Job", jobs)},
         )
 
     def scales_by_load(self) -> bool:
@@ -190,7 +191,9 @@ class Cluster:
     def children_of(self, uid: str) -> tuple[children.Child, ...]:
         """What the object with this UID owns."""
         return tuple(
-            _child_of(raw, kind, uid) for kind, held in self._children.items() for raw in held.group(uid)
+            owners.child_of(raw, CHILD_KINDS[kind], kind, uid)
+            for kind, held in self._children.items()
+            for raw in held.group(uid)
         )
 
     def pods_of(self, kind: str, namespace: str, name: str) -> tuple[fleet.Pod, ...]:
@@ -203,12 +206,9 @@ class Cluster:
             if service := pod.labels.get(names.SERVICE_LABEL):
                 yield service, pod
 
-    def _live(self, kind: str, owners: tuple[Any, ...]) -> Iterator[tuple[str, list[store.Raw]]]:
-        """The specs of an owner's children of that kind, the newest last, by its UID."""
-        for owner in owners:
-            if owned := self._children[kind].group(owner.metadata.uid):
-                in_order = sorted(owned, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")))
-                yield owner.metadata.uid, [raw["spec"] for raw in in_order]
+    def _answers(self, node: str) -> bool:
+        found = self._nodes.get("", node)
+        return found is not None and found.ready
 
     def _pool_of(self, assignment: Any) -> gpu_pool.GPUPool | None:
         accelerator = assignment.accelerator if assignment else None
@@ -219,19 +219,23 @@ class Cluster:
         except pydantic.ValidationError:
             return None
 
-    def _pod_changed(self, pod: fleet.Pod) -> None:
-        for key in _groups_of_pod(pod):
+    def _mark_owners(self, pods: Iterable[fleet.Pod]) -> None:
+        for key in (key for pod in pods for key in owners.groups_of_pod(pod)):
             self.mark_dirty(key)
+
+    def _pod_changed(self, pod: fleet.Pod) -> None:
+        self._mark_owners((pod,))
         if pod.requests:
             self.on_fleet_change()
 
     def _mount_failed(self, namespace: str, name: str) -> None:
         if pod := self._pods.get(namespace, name):
-            for key in _groups_of_pod(pod):
-                self.mark_dirty(key)
+            self._mark_owners((pod,))
 
-    def _node_changed(self, _: fleet.Node) -> None:
+    def _node_changed(self, node: fleet.Node) -> None:
         self.on_fleet_change()
+        if not node.ready:
+            self._mark_owners(pod for pod in self._fleet.read()[1] if pod.node == node.name)
         for _namespace, name in self._pools.store.sorted_keys():
             self.mark_dirty((POOL, "", name))
 
@@ -272,29 +276,3 @@ class Cluster:
                     await kind.relist(self._client)
                 except kube.ApiError as error:
                     _log.warning("listing metadata of %s: %s", kind.kind, error)
-
-
-def _groups_of_pod(pod: fleet.Pod) -> Iterator[Key]:
-    if pod.labels.get(names.MANAGED_BY) != names.MANAGER:
-        return
-    for label, kind in _OWNER_LABELS.items():
-        if name := pod.labels.get(label):
-            yield kind, pod.namespace, name
-
-
-def _owners_of(raw: store.Raw) -> Iterator[str]:
-    return (owner["uid"] for owner in raw["metadata"].get("ownerReferences", ()))
-
-
-def _child_of(raw: store.Raw, kind: str, owner_uid: str) -> children.Child:
-    metadata = raw["metadata"]
-    return children.Child(
-        api_version=CHILD_KINDS[kind],
-        kind=kind,
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        owner_uid=owner_uid,
-        body=raw,
-    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gpufleet import clock
 from gpufleet.api import meta
 from gpufleet.state import fleet, names
 
@@ -37,6 +38,7 @@ class _Meta(_Wire):
     labels: dict[str, str] | None = None
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
     owner_references: list[_Owner] | None = None
 
 
@@ -73,6 +75,7 @@ class _Terminated(_Wire):
     exit_code: int = 0
     reason: str | None = None
     message: str | None = None
+    finished_at: str | None = None
 
 
 class _State(_Wire):
@@ -89,6 +92,9 @@ class _ContainerStatus(_Wire):
 
 class _PodStatus(_Wire):
     phase: fleet.PodPhase = "Pending"
+    reason: str | None = None
+    message: str | None = None
+    start_time: str | None = None
     conditions: list[_Condition] | None = None
     container_statuses: list[_ContainerStatus] | None = None
     init_container_statuses: list[_ContainerStatus] | None = None
@@ -146,6 +152,10 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
         containers=tuple(_container_states(pod.status)),
         created_s=_seconds(pod.metadata.creation_timestamp),
         ready_s=_seconds(ready.last_transition_time) if ready and is_ready else None,
+        reason=pod.status.reason or "",
+        message=pod.status.message or "",
+        started_at=pod.status.start_time or "",
+        interrupted=_find_interruption(pod, conditions.get("DisruptionTarget")),
     )
 
 
@@ -224,6 +234,21 @@ def _message_of(waiting: _Waiting, ended: _Terminated | None) -> str:
     return waiting.message or last
 
 
+def _find_interruption(pod: _Pod, target: _Condition | None) -> fleet.Interruption | None:
+    """None where its containers had ended before; deletionTimestamp is when its grace is over."""
+    found = None
+    if target is not None and target.status == "True":
+        found = fleet.Interruption(target.reason or "", target.last_transition_time or "")
+    elif deadline := pod.metadata.deletion_timestamp:
+        grace = datetime.timedelta(seconds=pod.metadata.deletion_grace_period_seconds or 0)
+        asked = datetime.datetime.fromisoformat(deadline) - grace
+        found = fleet.Interruption(fleet.DELETED, clock.to_rfc3339(asked))
+    ended = [one.state.terminated for one in pod.status.container_statuses or ()]
+    if found and ended and all(one is not None and (one.finished_at or "") < found.at for one in ended):
+        return None
+    return found
+
+
 def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
     """What is not simply running: each container that waits, has ended, or was restarted."""
     for one in [*(status.init_container_statuses or ()), *(status.container_statuses or ())]:
@@ -238,4 +263,5 @@ def _container_states(status: _PodStatus) -> Iterable[fleet.ContainerState]:
             exit_code=ended.exit_code if ended else None,
             message=_message_of(waiting, ended),
             restarts=one.restart_count,
+            finished_at=(ended.finished_at or "") if ended else "",
         )

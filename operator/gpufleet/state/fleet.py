@@ -35,6 +35,22 @@ class ContainerState:
     exit_code: int | None = None
     message: str = ""
     restarts: int = 0
+    finished_at: str = ""
+    """When it ended, as the kubelet wrote it."""
+
+
+DELETED = "Deleted"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interruption:
+    """A pod was told to end before its containers had: the reason of DisruptionTarget, else DELETED.
+
+    Such a pod has not done its work, whatever its exit code says.
+    """
+
+    reason: str
+    at: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +75,12 @@ class Pod:
     """Seconds since the epoch, by the API server's clock."""
     ready_s: float | None = None
     """When it became Ready the last time, by its node's clock; None while it is not."""
+    reason: str = ""
+    """The kubelet's word about the whole pod, such as Evicted."""
+    message: str = ""
+    started_at: str = ""
+    """When the kubelet took it up, before it pulled images."""
+    interrupted: Interruption | None = None
 
     @property
     def is_terminal(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpufleet.api import gpu_pool, training_job, triton_service
-from gpufleet.state import children, fleet, models
+from gpufleet.state import children, fleet, models, progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,3 +33,7 @@ class JobView:
     children: tuple[children.Child, ...] = ()
     pods: tuple[fleet.Pod, ...] = ()
     pool: gpu_pool.GPUPool | None = None
+    lost_nodes: frozenset[str] = frozenset()
+    """Nodes of its pods that are not Ready or have gone."""
+    progress: Mapping[str, progress.Progress] = dataclasses.field(default_factory=dict)
+    """How far workers 0 are, by pod UID."""

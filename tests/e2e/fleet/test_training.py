@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -30,6 +31,25 @@ time.sleep(600 if first else 0)
 print("attempt", os.environ["GPUFLEET_ATTEMPT"], "done", flush=True)
 """
 FAIL_ALWAYS = "import sys; sys.exit('no data')"
+SOON = {"backoffSeconds": 1}
+FREE_ONLY = {"backoffSeconds": 1, "maxRestarts": 0}
+# Tells its progress, and when it is told to end it says that all is well.
+POLITE = """
+import http.server, json, os, signal, sys, threading, time
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"step": 7, "totalSteps": 9, "checkpoint": {"step": 5}}).encode())
+if os.environ["JOB_COMPLETION_INDEX"] == "0":
+    server = http.server.ThreadingHTTPServer(("", int(os.environ["GPUFLEET_PROGRESS_PORT"])), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while not os.path.exists("/tmp/done") and os.environ["GPUFLEET_ATTEMPT"] == "1":
+    time.sleep(0.2)
+"""
+GREEDY = "held = bytearray(1 << 30); print(len(held))"
+TYPO = "import a_module_that_is_not_there"
 
 
 def apply(fleet: kubectl.Kubectl, manifest: str) -> None:
@@ -53,7 +73,7 @@ def test_processes_of_a_gang_meet(fleet: kubectl.Kubectl, namespace: str) -> Non
 
 
 def test_a_failed_worker_restarts_the_whole_gang_once(fleet: kubectl.Kubectl, namespace: str) -> None:
-    apply(fleet, manifests.training_job(namespace, "retry", FAIL_ONCE))
+    apply(fleet, manifests.training_job(namespace, "retry", FAIL_ONCE, failurePolicy=SOON))
     fleet.run("wait", "-n", namespace, "tjob/retry", "--for=condition=Succeeded", TIMEOUT)
     assert (
         logs(fleet, namespace, "gpufleet.dev/job=retry,gpufleet.dev/attempt=2").count("attempt 2 done") == 2
@@ -62,7 +82,7 @@ def test_a_failed_worker_restarts_the_whole_gang_once(fleet: kubectl.Kubectl, na
 
 
 def test_a_gang_that_fails_again_is_given_up(fleet: kubectl.Kubectl, namespace: str) -> None:
-    apply(fleet, manifests.training_job(namespace, "lost", FAIL_ALWAYS))
+    apply(fleet, manifests.training_job(namespace, "lost", FAIL_ALWAYS, failurePolicy=SOON))
     kubectl.wait_until(
         "the job given up",
         lambda: condition(fleet, namespace, "lost", "Succeeded").get("reason") == "RestartsExhausted",
@@ -95,3 +115,69 @@ def test_the_example_learns(fleet: kubectl.Kubectl, namespace: str) -> None:
     losses = [float(number) for number in re.findall(r"loss ([0-9.e+-]+)", said)]
     assert len(losses) >= 5
     assert losses[-1] < losses[0] / 2
+
+
+def status(fleet: kubectl.Kubectl, namespace: str, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = fleet.get("tjob", name, "-n", namespace).get("status", {})
+    return found
+
+
+def test_an_evicted_worker_that_exits_with_0_has_not_succeeded(
+    fleet: kubectl.Kubectl, namespace: str
+) -> None:
+    polite = manifests.training_job(
+        namespace, "polite", POLITE, framework="Plain", progress={"port": 8080}, failurePolicy=FREE_ONLY
+    )
+    apply(fleet, polite)
+    kubectl.wait_until(
+        "its progress",
+        lambda: status(fleet, namespace, "polite").get("progress", {}).get("checkpointStep") == 5,
+        timeout_s=60,
+    )
+    victim = fleet.get("pods", "-n", namespace, "-l", "gpufleet.dev/job=polite")["items"][1]["metadata"][
+        "name"
+    ]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": victim}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{victim}/eviction"
+    fleet.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    fleet.run("wait", "-n", namespace, "tjob/polite", "--for=condition=Succeeded", TIMEOUT)
+    told = status(fleet, namespace, "polite")
+    assert [one["endedBy"] for one in told["history"]] == ["Completed", "Infrastructure"]
+    assert (told["history"][1]["worker"], told["progress"]["step"]) == (victim, 7)
+
+
+def test_a_worker_without_enough_memory_is_tried_once_more(fleet: kubectl.Kubectl, namespace: str) -> None:
+    resources = {"requests": {"memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+    template = {"image": "gpufleet.dev/trainer:0.1.0", "command": ["python3", "-c", GREEDY]}
+    greedy = manifests.training_job(
+        namespace,
+        "greedy",
+        GREEDY,
+        workers=1,
+        framework="Plain",
+        template=template | {"resources": resources},
+        failurePolicy={"backoffSeconds": 1, "maxRestarts": 9},
+    )
+    apply(fleet, greedy)
+    kubectl.wait_until(
+        "the job given up",
+        lambda: condition(fleet, namespace, "greedy", "Succeeded").get("reason") == "OutOfMemory",
+        timeout_s=90,
+    )
+    told = status(fleet, namespace, "greedy")
+    assert [one["endedBy"] for one in told["history"]] == ["OutOfMemory", "OutOfMemory"]
+    assert "limits.memory" in told["history"][0]["message"]
+
+
+def test_a_typo_ends_the_job_at_once_and_status_has_the_words(fleet: kubectl.Kubectl, namespace: str) -> None:
+    apply(fleet, manifests.training_job(namespace, "typo", TYPO, workers=1, framework="Plain"))
+    kubectl.wait_until(
+        "the job given up",
+        lambda: condition(fleet, namespace, "typo", "Succeeded").get("reason") == "UserError",
+        timeout_s=60,
+    )
+    assert (
+        "No module named 'a_module_that_is_not_there'"
+        in (condition(fleet, namespace, "typo", "Succeeded")["message"])
+    )
+    assert status(fleet, namespace, "typo")["attempt"] == 1

@@ -81,6 +81,16 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
         pytest.param(job(), id="job"),
         pytest.param(job(workers={"min": 2, "max": 2}), id="job-fixed-size"),
         pytest.param(
+            job(failurePolicy={"maxRestarts": 0, "failExitCodes": [], "retryExitCodes": [75]}),
+            id="job-exit-codes",
+        ),
+        pytest.param(
+            job(suspend=True, activeDeadlineSeconds=60, ttlSecondsAfterFinished=0),
+            id="job-suspended-with-limits",
+        ),
+        pytest.param(job(queue={"kind": "LocalQueue", "name": "team"}), id="job-of-a-queue"),
+        pytest.param(job(managedBy="kueue.x-k8s.io/multikueue"), id="job-of-another-manager"),
+        pytest.param(
             job(framework="JAX", workers={"max": 1}, accelerator={"migProfile": "2g.20gb"}),
             id="one-worker-on-a-slice",
         ),
@@ -91,6 +101,30 @@ def try_create(cluster: Cluster, wire: Wire) -> tuple[bool, str]:
         pytest.param(
             job(framework="Torch", **template(env=[{"name": "PET_LOG_DIR", "value": "/l"}])),
             id="torchrun-options-that-are-the-users",
+        ),
+        pytest.param(
+            job(
+                workers={"min": 2, "max": 4},
+                accelerator={"count": 8},
+                parallelism={"tensor": 8, "pipeline": 2},
+            ),
+            id="a-layout-for-every-size",
+        ),
+        pytest.param(
+            job(
+                workers={"max": 4},
+                accelerator={"count": 8},
+                parallelism={"data": 4, "tensor": 8, "expert": 2},
+            ),
+            id="a-whole-layout",
+        ),
+        pytest.param(job(parallelism={}), id="data-alone"),
+        pytest.param(job(framework="Torch", torch={"rendezvous": "Elastic"}, precision="BF16"), id="elastic"),
+        pytest.param(
+            job(framework="MPI", mpi={"sshSecretName": "keys"}, **template(command=["mpirun"])), id="mpi"
+        ),
+        pytest.param(
+            job(framework="MPI", workers={"max": 1}, **template(command=["mpirun"])), id="mpi-alone"
         ),
         pytest.param(pool(), id="pool"),
         pytest.param(
@@ -143,10 +177,16 @@ FIELDS = [
     pytest.param(service(accelerator={"count": 0}), "spec.accelerator.count", id="no-devices"),
     pytest.param(service(**from_claim(path="/abs")), "persistentVolumeClaim.path", id="absolute-path"),
     pytest.param(job(template={"image": ""}), "spec.template.image", id="empty-image"),
-    pytest.param(job(framework="MPI"), 'supported values: "Torch", "JAX", "Plain"', id="framework"),
+    pytest.param(job(framework="Keras"), 'supported values: "Torch", "JAX", "MPI"', id="framework"),
+    pytest.param(job(precision="FP12"), 'supported values: "FP32"', id="precision"),
     pytest.param(job(workers={"max": 0}), "spec.workers.max", id="no-workers"),
     pytest.param(job(**template(env=[{"name": "A=B"}])), "spec.template.env[0].name", id="env-name"),
     pytest.param(job(failurePolicy={"maxRestarts": -1}), "maxRestarts", id="negative-restarts"),
+    pytest.param(job(failurePolicy={"failExitCodes": [0]}), "failExitCodes[0]", id="success-is-no-failure"),
+    pytest.param(
+        job(queue={"kind": "Queue", "name": "a"}), 'supported values: "LocalQueue"', id="queue-kind"
+    ),
+    pytest.param(job(managedBy="somebody"), "spec.managedBy", id="manager-without-domain"),
     pytest.param(job(priorityClassName=""), "spec.priorityClassName", id="empty-priority"),
     pytest.param(pool(nodeSelector=None), "spec.nodeSelector: Required value", id="pool-required"),
     pytest.param(pool(nodeSelector={"gpufleet.dev/pool": "a b"}), "spec.nodeSelector", id="pool-label-value"),
@@ -243,6 +283,48 @@ RULES = [
         id="torch-rendezvous",
     ),
     pytest.param(
+        job(workers={"max": 4}, accelerator={"count": 8}, parallelism={"tensor": 3}),
+        "4 workers × 8 devices = 32 processes, and tensor × pipeline × context = 3 must divide",
+        id="layout-does-not-divide",
+    ),
+    pytest.param(
+        job(workers={"min": 1, "max": 4}, accelerator={"count": 8}, parallelism={"tensor": 16}),
+        "for workers.min too",
+        id="layout-does-not-divide-the-smallest",
+    ),
+    pytest.param(
+        job(workers={"max": 4}, parallelism={"data": 2}),
+        "4 workers × 1 devices = 4 processes, but data × tensor × pipeline × context = 2",
+        id="data-does-not-fit",
+    ),
+    pytest.param(
+        job(workers={"min": 2, "max": 4}, parallelism={"data": 4}),
+        "parallelism.data fixes the size of the gang",
+        id="data-of-a-gang-that-varies",
+    ),
+    pytest.param(
+        job(workers={"max": 4}, parallelism={"expert": 3}),
+        "parallelism.expert 3 must divide data × context = 4",
+        id="experts-do-not-fit",
+    ),
+    pytest.param(job(torch={}), "torch is for framework Torch or DeepSpeed", id="torch-of-another"),
+    pytest.param(
+        job(mpi={"sshSecretName": "k"}), "mpi is for framework MPI or DeepSpeed", id="mpi-of-another"
+    ),
+    pytest.param(
+        job(framework="MPI", **template(command=["mpirun"])), "needs mpi.sshSecretName", id="mpi-without-keys"
+    ),
+    pytest.param(
+        job(framework="MPI", workers={"max": 1}, template={"command": None}),
+        "template.command is needed",
+        id="mpi-without-command",
+    ),
+    pytest.param(
+        job(framework="XGBoost", **template(env=[{"name": "DMLC_TASK_ID", "value": "9"}])),
+        "with framework XGBoost, env may not set",
+        id="xgboost-rendezvous",
+    ),
+    pytest.param(
         job(**template(volumes=[{"name": "v", "mountPath": "/v"}])),
         "volume needs exactly one of persistentVolumeClaim, emptyDir: set one",
         id="volume-without-source",
@@ -322,6 +404,9 @@ def patch(cluster: Cluster, name: str, spec: Wire) -> tuple[bool, str]:
         pytest.param({"template": {"image": "trainer:2"}}, "template", id="image"),
         pytest.param({"template": {"env": [{"name": "A"}]}}, "template", id="env"),
         pytest.param({"priorityClassName": "high"}, "priorityClassName", id="priority-set-later"),
+        pytest.param({"parallelism": {"tensor": 2}}, "parallelism", id="layout-set-later"),
+        pytest.param({"queue": {"kind": "LocalQueue", "name": "a"}}, "queue", id="queue-set-later"),
+        pytest.param({"managedBy": "a/b"}, "managedBy", id="manager-set-later"),
     ],
 )
 def test_a_job_cannot_change(served: Cluster, running_job: str, spec: Wire, field: str) -> None:
@@ -335,6 +420,7 @@ def test_a_job_cannot_change(served: Cluster, running_job: str, spec: Wire, fiel
     [
         pytest.param({"failurePolicy": {"maxRestarts": 5}}, id="changed"),
         pytest.param({"failurePolicy": None}, id="removed"),
+        pytest.param({"suspend": True, "activeDeadlineSeconds": 9}, id="suspended-and-limited"),
         pytest.param({}, id="nothing"),
     ],
 )

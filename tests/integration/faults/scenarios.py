@@ -19,7 +19,7 @@ VOLATILE = {
     "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "clusterIP",
     "clusterIPs", "lastTransitionTime", "lastUpdateTime", "startTime", "completionTime", "observedGeneration",
     "controller-uid", "batch.kubernetes.io/controller-uid", "lastProbeTime", "uncountedTerminatedPods",
-    "terminatingReplicas", "ready", "active", "terminating", "value",
+    "terminatingReplicas", "ready", "active", "terminating", "value", "endTime", "worker", "usage",
 }  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def _settle(item: dict[str, Any], namespace: str) -> dict[str, Any]:
     text = json.dumps(_without_volatile(copy.deepcopy(item)), sort_keys=True)
     uid = item["metadata"]["uid"]
     text = text.replace(namespace, "NAMESPACE").replace(uid, "UID")
+    text = re.sub(r"(trained-\d+-\d+)-[a-z0-9]{5}", r"\1-POD", text)
     settled: dict[str, Any] = json.loads(re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "UID", text))
     settled["metadata"].pop("annotations", None)
     return settled
@@ -91,7 +92,8 @@ def _service_is_settled(cluster: Cluster, namespace: str) -> bool:
 
 
 def _job(namespace: str) -> list[dict[str, Any]]:
-    return [builders_api.make_training_job("trained", namespace, workers={"max": 2})]
+    policy = {"backoffSeconds": 1}
+    return [builders_api.make_training_job("trained", namespace, workers={"max": 2}, failurePolicy=policy)]
 
 
 def _fail_first_attempt(cluster: Cluster, namespace: str) -> None:

@@ -208,7 +208,7 @@ def test_a_changed_template_is_a_new_revision_and_the_old_one_goes(served: Clust
 
 
 def test_a_gang_restarts_whole_and_once(served: Cluster, team: str, operator: process.Operator) -> None:
-    apply(served, builders_api.make_training_job("gang", team))
+    apply(served, builders_api.make_training_job("gang", team, failurePolicy={"backoffSeconds": 1}))
     process.wait_for("two workers", lambda: len(running_pods(served, team, 1)) == 2, 60)
     end(served, team, running_pods(served, team, 1)[0], 1)
     process.wait_for("two workers again", lambda: len(running_pods(served, team, 2)) == 2, 60)

@@ -19,6 +19,11 @@ def build_meta(name: str, namespace: str, labels: Mapping[str, str]) -> dict[str
     return {"name": name, "namespace": namespace, "labels": {names.MANAGED_BY: names.MANAGER, **labels}}
 
 
+def annotated(metadata: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any]:
+    """ObjectMeta with annotations, if there are any."""
+    return {**metadata, "annotations": dict(annotations)} if annotations else dict(metadata)
+
+
 def build_owner_reference(kind: str, name: str, uid: str) -> dict[str, Any]:
     """By UID: deleting this very object deletes what it owns."""
     return {

@@ -31,19 +31,29 @@ def build_deployment(
 
 
 def build_indexed_job(
-    name: str, namespace: str, labels: Mapping[str, str], workers: int, template: Mapping[str, Any]
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    workers: int,
+    template: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    annotations: Mapping[str, str],
 ) -> dict[str, Any]:
-    """One attempt of a gang: every worker once, and the first failure ends it for all."""
+    """One attempt of a gang: every worker once, and the first failure ends it for all.
+
+    `limits` are the fields of the Job that say when it may start, has failed or has succeeded.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": meta.build_meta(name, namespace, labels),
+        "metadata": meta.annotated(meta.build_meta(name, namespace, labels), annotations),
         "spec": {
             "completionMode": "Indexed",
             "completions": workers,
             "parallelism": workers,
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
+            **limits,
             "template": dict(template),
         },
     }

@@ -1,200 +1,182 @@
 """TrainingJob → one Indexed Job per attempt of its gang, and status.
 
-The attempt is read off the Jobs that exist, so that an operator that restarts repeats nothing. A failed
-Job stays for its logs; the next attempt waits until no pod of the failed one holds anything.
+An attempt goes through three kinds of pass: its Job is applied; its end is recorded in status; and only what
+is recorded is acted on, by another attempt or the end of the job. So an operator that dies in between counts
+nothing twice and forgets nothing. The next attempt waits until no pod of an earlier one holds anything.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from gpufleet import settings
-from gpufleet.api import reasons, training_job
-from gpufleet.decide import diagnosis
+from gpufleet.api import reasons, training_job, training_record
 from gpufleet.decide import status as statuses
-from gpufleet.decide.placement import accelerators
-from gpufleet.decide.resources import core, workloads
-from gpufleet.decide.training import environment, outcome, pod
-from gpufleet.state import children, decision, names, view
+from gpufleet.decide.training import (
+    attempt,
+    endings,
+    history,
+    layout,
+    lifecycle,
+    outcome,
+    precision,
+    progress,
+    retry,
+    verdicts,
+)
+from gpufleet.state import children, decision, view
 
-KEPT_ATTEMPTS = 3
-"""Failed Jobs that stay for their logs, the newest included."""
+KEPT_ATTEMPTS = lifecycle.KEPT_ATTEMPTS
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """What one pass comes to, before it is put into status."""
+
+    verdict: statuses.Verdict
+    apply: tuple[Mapping[str, Any], ...] = ()
+    attempt: int | None = None
+    account: history.Account | None = None
+    again_s: float | None = None
+    events: tuple[decision.Event, ...] = ()
 
 
 def decide(view: view.JobView, defaults: settings.Settings, now: datetime.datetime) -> decision.Decision:
     """What this job needs now; `defaults` has nothing for jobs. Nothing is made for one that has ended."""
     job = view.job
+    if lifecycle.is_foreign(job):
+        return decision.Decision(_read_status(view, None), keep=frozenset(one.ref for one in view.children))
     newest = outcome.find_newest(view.children)
     ended = statuses.keep_decided(job.status.conditions, reasons.SUCCEEDED)
-    if ended and outcome.is_finished(job):
-        return _report(view, newest, ended, now)
-    if newest and not _may_restart(view, newest):
-        workers = int(newest.body["spec"].get("parallelism", 0))
-        return _report(view, newest, _judge_attempt(view, newest), now, apply=_rendezvous(view, workers))
-    attempt = max(1, job.status.attempt, outcome.read_attempt(newest) + 1 if newest else 0)
-    workers = job.status.assignment.workers if job.status.assignment else 0
-    if job.status.assignment is None and statuses.is_new(job.metadata, now):
-        kept = _find_kept(view, newest)
+    if ended:
+        kept, again_s = lifecycle.find_kept_after_end(view, newest, now)
+        decided = _report(view, newest, _Step(ended, again_s=again_s), now)
+        return dataclasses.replace(decided, keep=kept)
+    if newest and history.find_record(job, outcome.read_attempt(newest)) is None:
+        return _report(view, newest, _follow(view, newest, now), now)
+    if _is_unseen(job, now):
+        kept = lifecycle.find_kept(view, newest)
         return decision.Decision(job.status.to_wire(), keep=kept, requeue_after_s=statuses.FIRST_LOOK_S)
-    if workers == 0:
-        return _report(view, newest, _judge_waiting(job), now)
-    if _pods_left(view, attempt):
-        return _report(view, newest, _judge_orphans(attempt), now)
-    manifests = _build_attempt(view, workers, attempt)
-    return _report(view, newest, _judge_start(view, attempt, newest), now, attempt=attempt, apply=manifests)
+    return _report(view, newest, _go_on(view, now), now)
 
 
-def _find_kept(view: view.JobView, newest: children.Child | None) -> frozenset[children.ChildRef]:
-    """Everything but the Jobs of attempts so long ago that nobody reads their logs."""
-    oldest = outcome.read_attempt(newest) - KEPT_ATTEMPTS if newest else 0
-    return frozenset(
-        child.ref for child in view.children if child.kind != "Job" or outcome.read_attempt(child) > oldest
-    )
+def _is_unseen(job: training_job.TrainingJob, now: datetime.datetime) -> bool:
+    """Of a job that just came, that it waits is not worth a write."""
+    is_new = job.status.assignment is None and statuses.is_new(job.metadata, now)
+    return is_new and not job.spec.suspend
 
 
-def _may_restart(view: view.JobView, newest: children.Child) -> bool:
-    """Whether the newest attempt has failed, another is allowed, and its pods hold nothing any more."""
-    attempt = outcome.read_attempt(newest)
-    failed = outcome.has_condition(newest, "Failed")
-    allowed = attempt <= view.job.spec.failure_policy.max_restarts
-    return failed and allowed and not _pods_left(view, attempt)
-
-
-def _pods_left(view: view.JobView, attempt: int) -> bool:
-    return any(
-        one.labels.get(names.ATTEMPT_LABEL) == str(attempt) and not one.is_terminal for one in view.pods
-    )
-
-
-def _rendezvous(view: view.JobView, workers: int) -> tuple[Mapping[str, Any], ...]:
-    """The headless Service under which workers find worker 0; a gang of one needs none."""
-    if workers <= 1:
-        return ()
-    name, namespace = view.job.metadata.name, view.job.metadata.namespace
-    ours = {names.JOB_LABEL: name}
-    ports = {"rendezvous": environment.JAX_PORT}
-    return (core.build_service(name, namespace, ours, ours, ports, headless=True, before_ready=True),)
-
-
-def _build_attempt(view: view.JobView, workers: int, attempt: int) -> tuple[Mapping[str, Any], ...]:
-    job = view.job
-    assigned = job.status.assignment.accelerator if job.status.assignment else None
-    template = pod.build_template(job, workers, assigned, view.pool, attempt)
-    labels = {names.JOB_LABEL: job.metadata.name, names.ATTEMPT_LABEL: str(attempt)}
-    name = environment.job_name(job, attempt)
-    manifest = workloads.build_indexed_job(name, job.metadata.namespace, labels, workers, template)
-    return (*_rendezvous(view, workers), manifest)
-
-
-def _judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
-    """A job whose gang may not start: it waits for admission, or cannot be admitted."""
-    assignment = job.status.assignment
-    if assignment is None or not accelerators.refuses(assignment, job.spec.accelerator):
-        message = "the fleet cycle has not looked at this job yet"
-        return statuses.Verdict(
-            None, reasons.AWAITING_ASSIGNMENT, message, reconciling=(reasons.AWAITING_ASSIGNMENT, message)
-        )
-    lacks_room = assignment.reason == reasons.INSUFFICIENT_CAPACITY
-    stuck = None if lacks_room else (assignment.reason, assignment.message)
-    return statuses.Verdict(None, assignment.reason, assignment.message, stalled=stuck)
-
-
-def _judge_orphans(attempt: int) -> statuses.Verdict:
-    message = f"the Job of attempt {attempt} is gone, waiting for its workers to end"
-    return statuses.Verdict(None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, message))
-
-
-def _judge_start(view: view.JobView, attempt: int, previous: children.Child | None) -> statuses.Verdict:
-    if previous is None:
-        return statuses.Verdict(
-            None, reasons.STARTING, "the gang starts", reconciling=(reasons.STARTING, "creating workers")
-        )
-    why = _explain_failure(view, previous)
-    message = f"attempt {attempt - 1} failed, the whole gang starts again: {why}"
-    return statuses.Verdict(
-        None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, "creating workers")
-    )
-
-
-def _judge_attempt(view: view.JobView, newest: children.Child) -> statuses.Verdict:
-    attempt = outcome.read_attempt(newest)
-    if outcome.has_condition(newest, "Complete"):
-        return statuses.Verdict(True, reasons.COMPLETED, f"every worker succeeded in attempt {attempt}")
-    if outcome.has_condition(newest, "Failed"):
-        return _judge_failure(view, newest)
-    pods = [one for one in view.pods if one.labels.get(names.ATTEMPT_LABEL) == str(attempt)]
+def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) -> _Step:
+    """An attempt that has no end in status yet."""
     workers = int(newest.body["spec"].get("parallelism", 0))
-    if len(pods) >= workers and all(one.phase != "Pending" for one in pods):
-        return statuses.Verdict(None, reasons.RUNNING, f"attempt {attempt} runs")
-    found = diagnosis.diagnose(one for one in pods if one.phase == "Pending")
-    reason, message = found or (reasons.STARTING, f"attempt {attempt} starts")
-    return statuses.Verdict(None, reason, message, reconciling=(reason, message))
+    rendezvous = attempt.build_rendezvous(view.job, workers)
+    ending = endings.find(view, newest, now)
+    if ending is None or ending.wait_s:
+        again_s = ending.wait_s if ending else endings.find_next_look_s(view, newest, now)
+        return _Step(verdicts.judge_running(view, newest), rendezvous, again_s=again_s)
+    account = history.record(view.job, newest, ending)
+    entry = account.records[0]
+    if entry.ended_by == "Completed":
+        return _Step(verdicts.judge_success(entry.attempt), rendezvous, account=account)
+    if entry.ended_by == "Suspended":
+        return _Step(verdicts.judge_suspended(is_ending=True), rendezvous, account=account)
+    told = (decision.Event("Warning", entry.ended_by, verdicts.tell(entry)),)
+    if final := retry.find_final(view.job, account):
+        return _Step(statuses.Verdict(False, *final), account=account, events=told)
+    verdict = verdicts.judge_restart(entry, "waiting for its workers to end")
+    return _Step(verdict, rendezvous, account=account, events=told)
 
 
-def _judge_failure(view: view.JobView, newest: children.Child) -> statuses.Verdict:
-    attempt = outcome.read_attempt(newest)
-    why = _explain_failure(view, newest)
-    if attempt <= view.job.spec.failure_policy.max_restarts:
-        message = f"attempt {attempt} failed, waiting for its workers to end: {why}"
-        return statuses.Verdict(None, reasons.RESTARTING, message, reconciling=(reasons.RESTARTING, message))
-    message = f"attempt {attempt} failed and failurePolicy.maxRestarts allows no other: {why}"
-    return statuses.Verdict(False, reasons.RESTARTS_EXHAUSTED, message)
+def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
+    """No attempt runs that has not been told to end: the next one starts, or waits for something."""
+    job, is_ending = view.job, lifecycle.is_ending(view)
+    last = job.status.history[0] if job.status.history else None
+    given = job.status.assignment.workers if job.status.assignment else 0
+    left_s, due = attempt.find_time_left_s(job), retry.find_due(job)
+    if job.spec.suspend:
+        return _Step(verdicts.judge_suspended(is_ending=is_ending))
+    if left_s is not None and left_s <= 0:
+        message = "no time of activeDeadlineSeconds is left for another attempt"
+        return _Step(statuses.Verdict(False, reasons.DEADLINE_EXCEEDED, message))
+    if given == 0:
+        return _Step(verdicts.judge_waiting(job))
+    if is_ending:
+        return _Step(verdicts.judge_restart(last, "waiting for its workers to end"))
+    if due is not None and last is not None and last.end_time <= now < due:
+        wait_s = int((due - last.end_time).total_seconds())
+        verdict = verdicts.judge_restart(last, f"the next attempt starts {wait_s} s after it ended")
+        return _Step(verdict, again_s=(due - now).total_seconds())
+    return _start(view, given, now, last)
 
 
-def _explain_failure(view: view.JobView, newest: children.Child) -> str:
-    """What the first failed worker said, else what the Job says."""
-    attempt = newest.labels.get(names.ATTEMPT_LABEL)
-    failed = [
-        one for one in view.pods if one.labels.get(names.ATTEMPT_LABEL) == attempt and one.phase == "Failed"
-    ]
-    for one in sorted(failed, key=lambda one: one.name):
-        for container in one.containers:
-            if container.exit_code:
-                said = f": {container.message.strip()}" if container.message else ""
-                return f"{one.name} exited with {container.exit_code} ({container.terminated_reason}){said}"
-    return outcome.read_failure(newest)
+def _start(
+    view: view.JobView, given: int, now: datetime.datetime, last: training_record.AttemptRecord | None
+) -> _Step:
+    job, number = view.job, history.next_attempt(view.job)
+    per_worker = max(1, history.count_devices(job))
+    workers = layout.count_workers(job, given, per_worker)
+    if mismatch := layout.find_mismatch(job, workers, per_worker):
+        return _Step(verdicts.judge_mismatch(mismatch))
+    manifests = attempt.build(view, workers, number, now)
+    return _Step(verdicts.judge_start(last), manifests, attempt=number, events=tuple(_tell_precision(job)))
+
+
+def _tell_precision(job: training_job.TrainingJob) -> list[decision.Event]:
+    """Said when a gang starts: only then is it known where."""
+    assigned = job.status.assignment.accelerator if job.status.assignment else None
+    found = precision.find_warning(job, assigned)
+    return [decision.Event("Warning", reasons.PRECISION_NOT_NATIVE, found)] if found else []
 
 
 def _report(
-    view: view.JobView,
-    newest: children.Child | None,
-    found: statuses.Verdict,
-    now: datetime.datetime,
-    *,
-    attempt: int | None = None,
-    apply: tuple[Mapping[str, Any], ...] = (),
+    view: view.JobView, newest: children.Child | None, step: _Step, now: datetime.datetime
 ) -> decision.Decision:
     job = view.job
     old = job.status.conditions
-    conditions = statuses.build_conditions(job.metadata, old, reasons.SUCCEEDED, found, now)
-    status = {
-        **_read_progress(job, newest, has_ended=found.is_well is not None),
+    conditions = statuses.build_conditions(job.metadata, old, reasons.SUCCEEDED, step.verdict, now)
+    has_ended = step.verdict.is_well is not None
+    status = _read_status(view, newest) | {
         "observedGeneration": job.metadata.generation,
         "conditions": [one.to_wire() for one in conditions],
     }
-    if attempt is not None:
-        status["attempt"] = attempt
+    if has_ended and "completionTime" not in status:
+        end = step.account.records[0].end_time if step.account else now.replace(microsecond=0)
+        status["completionTime"] = end.isoformat().replace("+00:00", "Z")
+    if step.attempt is not None:
+        status["attempt"] = step.attempt
+    status |= progress.build_status(view, newest, has_ended=step.account is not None)
+    if step.account is not None:
+        status |= _write_account(step.account)
     return decision.Decision(
-        status={key: value for key, value in status.items() if value is not None},
-        apply=apply,
-        keep=_find_kept(view, newest),
-        events=statuses.events_of_change(old, conditions),
+        status=status,
+        apply=step.apply,
+        keep=lifecycle.find_kept(view, newest),
+        events=(*step.events, *statuses.events_of_change(old, conditions)),
+        requeue_after_s=step.again_s,
     )
 
 
-def _read_progress(
-    job: training_job.TrainingJob, newest: children.Child | None, *, has_ended: bool
-) -> dict[str, Any]:
-    """Counts and times; those of a Job that is gone stay as they were."""
-    before = job.status.model_copy(update={"assignment": None}).to_wire()
-    if newest is None:
-        return {**before, "activeWorkers": 0}
+def _write_account(account: history.Account) -> dict[str, Any]:
     return {
+        "history": [one.to_wire() for one in account.records],
+        "failures": account.failures.to_wire(),
+        "usage": account.usage.to_wire(),
+    }
+
+
+def _read_status(view: view.JobView, newest: children.Child | None) -> dict[str, Any]:
+    """Counts and times; those of a Job that is gone stay as they were."""
+    job = view.job
+    status = job.status.model_copy(update={"assignment": None}).to_wire()
+    if newest is None:
+        return status | {"activeWorkers": 0}
+    started = status.get("startTime") or outcome.read_time(newest, "startTime")
+    counts = {
         "attempt": max(job.status.attempt, outcome.read_attempt(newest)),
         "activeWorkers": outcome.read_count(newest, "active"),
         "succeededWorkers": outcome.read_count(newest, "succeeded"),
-        "startTime": before.get("startTime") or outcome.read_time(newest, "startTime"),
-        "completionTime": before.get("completionTime") or (outcome.read_end(newest) if has_ended else None),
     }
+    return status | counts | ({"startTime": started} if started else {})

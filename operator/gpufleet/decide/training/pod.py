@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod, training_job
 from gpufleet.decide.resources import meta, quantity
-from gpufleet.decide.training import environment
+from gpufleet.decide.training import environment, kueue, mpi
 from gpufleet.state import names
 
 USER = 1000
@@ -19,23 +20,41 @@ def build_template(
     assigned: accelerators.AssignedAccelerator | None,
     pool: gpu_pool.GPUPool | None,
     attempt: int,
+    avoided: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The pod template of an attempt."""
+    """The pod template of an attempt; it stays off the `avoided` nodes where it can."""
     template = job.spec.template
     spec = {
-        **meta.build_pool_fields(pool),
-        "affinity": meta.build_affinity(assigned),
+        **kueue.leave_placement(job, meta.build_pool_fields(pool)),
+        "affinity": _build_affinity(assigned, avoided),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _find_grace_s(job),
         "securityContext": meta.build_pod_security(USER),
         "priorityClassName": job.spec.priority_class_name,
         "imagePullSecrets": [secret.to_wire() for secret in template.image_pull_secrets],
         "subdomain": job.metadata.name if workers > 1 else None,
         "containers": [_build_worker(job, workers, assigned, pool, attempt)],
-        "volumes": [_build_volume(volume) for volume in template.volumes],
+        "volumes": [
+            *(_build_volume(volume) for volume in template.volumes),
+            *(mpi.build_volumes(job, attempt) if mpi.is_launched(job) and workers > 1 else ()),
+        ],
     }
     return {"metadata": {"labels": labels(job, attempt)}, "spec": meta.without_empty(spec)}
+
+
+def _build_affinity(
+    assigned: accelerators.AssignedAccelerator | None, avoided: Sequence[str]
+) -> dict[str, Any] | None:
+    """A preference: with no room elsewhere, a node that failed is better than none."""
+    affinity = meta.build_affinity(assigned)
+    if not avoided:
+        return affinity
+    others = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in avoided]
+    wish = {"weight": 100, "preference": {"matchFields": others}}
+    required = affinity["nodeAffinity"] if affinity else {}
+    return {"nodeAffinity": required | {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def labels(job: training_job.TrainingJob, attempt: int) -> dict[str, str]:
@@ -56,27 +75,47 @@ def _build_worker(
 ) -> dict[str, Any]:
     template = job.spec.template
     rendezvous = environment.build(job, workers, assigned.count if assigned else 1, attempt)
+    command, args = mpi.build_command(job, workers)
     container = {
         "name": "worker",
         "image": template.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": list(template.command),
-        "args": list(template.args),
-        "env": _merge_env(meta.build_env(meta.pool_env(pool), template.env), rendezvous),
+        "command": command,
+        "args": args,
+        "env": _merge_env(
+            environment.build_defaults(job), meta.build_env(meta.pool_env(pool), template.env), rendezvous
+        ),
         "resources": meta.build_resources(template.resources, assigned),
         "securityContext": meta.build_container_security(read_only_root=False),
         # The last lines of the log tell why a worker failed, where it wrote no message itself.
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        "lifecycle": _build_lifecycle(job),
         "volumeMounts": [
-            {"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes
+            *({"name": volume.name, "mountPath": volume.mount_path} for volume in template.volumes),
+            *(mpi.build_mounts(job) if mpi.is_launched(job) and workers > 1 else ()),
         ],
     }
     return meta.without_empty(container)
 
 
-def _merge_env(user: list[dict[str, Any]], rendezvous: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours win: a worker that meets elsewhere than the others hangs. No name may occur twice."""
-    return list({variable["name"]: variable for variable in user + rendezvous}.values())
+def _find_grace_s(job: training_job.TrainingJob) -> int | None:
+    """Unset is the API server's default."""
+    return job.spec.checkpoint.grace_period_seconds if job.spec.checkpoint else None
+
+
+def _build_lifecycle(job: training_job.TrainingJob) -> dict[str, Any] | None:
+    """The kubelet sends SIGTERM when this hook has ended, or at once without one."""
+    wanted = job.spec.checkpoint
+    if wanted is None or wanted.signal == "SIGTERM":
+        return None
+    wait_s = wanted.grace_period_seconds - environment.SHUTDOWN_MARGIN_S
+    script = f"kill -{wanted.signal.removeprefix('SIG')} 1; sleep {wait_s}"
+    return {"preStop": {"exec": {"command": ["/bin/sh", "-c", script]}}}
+
+
+def _merge_env(*sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last wins: a worker that meets elsewhere than the others hangs. No name may occur twice."""
+    return list({variable["name"]: variable for source in sources for variable in source}.values())
 
 
 def _build_volume(volume: pod.Volume) -> dict[str, Any]:

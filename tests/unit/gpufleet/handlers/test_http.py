@@ -14,7 +14,7 @@ from gpufleet.decide.autoscaling import memories
 from gpufleet.handlers import http
 from gpufleet.observe import cluster
 from gpufleet.report import metrics
-from gpufleet.state import samples
+from gpufleet.state import names, progress, samples
 from tests import builders_api
 from tests.unit.gpufleet.observe import fakes
 
@@ -44,6 +44,8 @@ STANDBY = http.Life(read_holder=lambda: "the-other")
         pytest.param(STANDBY, "/readyz", 200, {"role": "standby"}, id="standby"),
         pytest.param(STANDBY, "/snapshot", 503, {"leader": "the-other"}, id="standby names the leader"),
         pytest.param(build_leader(is_synced=False), "/snapshot", 503, {}, id="no half snapshot"),
+        pytest.param(STANDBY, "/progress", 503, {"leader": "the-other"}, id="standby knows no progress"),
+        pytest.param(build_leader(), "/progress", 200, {"jobs": []}, id="nobody tells of progress"),
     ],
 )
 async def test_answers(
@@ -59,6 +61,23 @@ async def test_the_snapshot_has_objects_in_their_wire_form(unused_tcp_port: int)
     taken = json.loads(body)
     assert taken["pools"][0]["spec"]["nodeSelector"] == {"a": "b"}
     assert taken["nodes"] == []
+
+
+async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
+    life = build_leader()
+    assert life.cluster is not None
+    labels = {
+        names.MANAGED_BY: names.MANAGER, names.JOB_LABEL: "llm", names.COMPLETION_INDEX_ANNOTATION: "0"
+    }  # fmt: skip
+    spec = {"workers": {"max": 1}, "template": {"image": "i"}, "progress": {"port": 8080}}
+    life.cluster.note_event("TrainingJob", None, fakes.build_raw("llm", spec=spec))
+    running = {"phase": "Running", "podIP": "10.0.0.1"}
+    life.cluster._pods.put(fakes.build_raw("llm-1-0", labels=labels, spec={"containers": []}, status=running))
+    now = fakes.ManualClock().now()
+    life.cluster.progress["uid-llm-1-0"] = progress.Progress(0, 0).take(progress.Report(3, 9), now, 1)
+    _, body = await ask(life, "/progress", unused_tcp_port)
+    [told] = json.loads(body)["jobs"]
+    assert {"namespace": "team", "name": "llm", "step": 3, "totalSteps": 9}.items() <= told.items()
 
 
 async def test_metrics(unused_tcp_port: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gpufleet import kube, settings
 from gpufleet.observe import cluster
-from gpufleet.state import children, models
+from gpufleet.state import children, models, progress
 from tests.unit.gpufleet.observe import fakes
 
 API = "gpufleet.dev/v1alpha1"
@@ -121,6 +121,58 @@ async def test_a_service_is_seen_with_all_that_belongs_to_it() -> None:
         assert read.reports == {"uid-mine": models.AgentReport("r")}
         assert read.pool is not None
         assert seen.read_service("team", "none") is None
+
+
+def node(name: str, version: int = 1, *, ready: str = "True") -> fakes.Raw:
+    raw = fakes.build_raw(name, version, status={"conditions": [{"type": "Ready", "status": ready}]})
+    raw["metadata"]["namespace"] = ""
+    return raw
+
+
+def worker(name: str, on: str) -> fakes.Raw:
+    raw = pod(name, job="j")
+    raw["spec"]["nodeName"] = on
+    return raw
+
+
+JOB = {"workers": {"max": 3}, "template": {"image": "i"}}
+
+
+async def test_a_gang_knows_which_of_its_nodes_are_lost_and_how_far_it_is() -> None:
+    async with running(
+        trainingjobs=[fakes.build_raw("j", spec=JOB, kind="TrainingJob")],
+        nodes=[node("good"), node("bad", ready="Unknown"), node("others", ready="False")],
+        pods=[worker("a", "good"), worker("b", "bad"), worker("c", "gone")],
+    ) as (seen, told):
+        seen.progress |= {"uid-a": progress.Progress(1, 0), "uid-other": progress.Progress(2, 0)}
+        read = seen.read_job("team", "j")
+        assert read is not None
+        assert read.lost_nodes == {"bad", "gone"}
+        assert read.progress == {"uid-a": progress.Progress(1, 0)}
+        seen._nodes.put(node("good", 2, ready="Unknown"))
+        assert told == ["fleet", ("TrainingJob", "team", "j")]
+
+
+@pytest.mark.parametrize(
+    ("ended", "live"),
+    [
+        pytest.param("", {"uid-j": 3}, id="runs"),
+        pytest.param("Failed", {}, id="has failed"),
+        pytest.param("FailureTarget", {}, id="is failing"),
+        pytest.param("Complete", {}, id="is complete"),
+    ],
+)
+async def test_a_job_that_is_over_brings_no_assignment_back(ended: str, live: dict[str, int]) -> None:
+    owners = [{"apiVersion": API, "kind": "TrainingJob", "name": "j", "uid": "uid-j", "controller": True}]
+    conditions = [{"type": ended, "status": "True"}] if ended else []
+    job = fakes.build_raw(
+        "j-1", spec={"parallelism": 3}, status={"conditions": conditions}, ownerReferences=owners
+    )
+    async with running(trainingjobs=[fakes.build_raw("j", spec=JOB, kind="TrainingJob")], jobs=[job]) as (
+        seen,
+        _,
+    ):
+        assert seen.read_snapshot().live_workers == live
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_a_whole_pod() -> None:
         deleting=True,
         requests={"nvidia.com/gpu": 1},
         owner_uid="owner",
+        interrupted=fleet.Interruption("Deleted", "2030-01-01T00:00:00Z"),
     )
 
 
@@ -227,3 +228,63 @@ def test_nonsense_is_left_out_and_never_raises(parts: dict[str, Any]) -> None:
     assert decode.decode_pod(raw) is None
     node = decode.decode_node(raw)
     assert node is None or node.name == "x"
+
+
+DISRUPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "lastTransitionTime": "2030-01-01T00:00:10Z",
+}
+
+
+def finished(at: str) -> dict[str, Any]:
+    terminated = {"exitCode": 0, "reason": "Completed", "finishedAt": f"2030-01-01T00:00:{at}Z"}
+    return {"containerStatuses": [{"name": "main", "state": {"terminated": terminated}}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "interrupted"),
+    [
+        pytest.param({}, {}, None, id="works"),
+        pytest.param(
+            {"conditions": [DISRUPTED]},
+            {},
+            fleet.Interruption("EvictionByEvictionAPI", "2030-01-01T00:00:10Z"),
+            id="is told to end",
+        ),
+        pytest.param({"conditions": [DISRUPTED | {"status": "False"}]}, {}, None, id="is not any more"),
+        pytest.param(
+            {"conditions": [DISRUPTED], **finished("11")},
+            {},
+            fleet.Interruption("EvictionByEvictionAPI", "2030-01-01T00:00:10Z"),
+            id="ended because it was told",
+        ),
+        pytest.param({"conditions": [DISRUPTED], **finished("09")}, {}, None, id="had ended before"),
+        pytest.param(
+            {},
+            {"deletionTimestamp": "2030-01-01T00:00:40Z", "deletionGracePeriodSeconds": 30},
+            fleet.Interruption("Deleted", "2030-01-01T00:00:10Z"),
+            id="is deleted: asked when its grace began",
+        ),
+        pytest.param(
+            finished("09"),
+            {"deletionTimestamp": "2030-01-01T00:00:40Z", "deletionGracePeriodSeconds": 30},
+            None,
+            id="was done when it was deleted",
+        ),
+    ],
+)
+def test_whether_a_pod_was_interrupted(
+    status: dict[str, Any], more: dict[str, Any], interrupted: fleet.Interruption | None
+) -> None:
+    pod = decode.decode_pod(build_pod(labels=OURS, status=status, **more))
+    assert pod is not None
+    assert pod.interrupted == interrupted
+
+
+def test_what_the_kubelet_says_of_the_whole_pod() -> None:
+    status = {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
+    pod = decode.decode_pod(build_pod(labels=OURS, status=status))
+    assert pod is not None
+    assert (pod.reason, pod.message) == ("Evicted", "low on memory")

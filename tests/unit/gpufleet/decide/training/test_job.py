@@ -21,12 +21,24 @@ def make(
     assignment: dict[str, Any] | None = ADMITTED, *, restarts: int = 1, **fields: Any
 ) -> training_job.TrainingJob:
     status = {**fields.pop("status", {}), **({"assignment": assignment} if assignment else {})}
-    spec = {"failurePolicy": {"maxRestarts": restarts}, **fields}
+    spec = {"failurePolicy": {"maxRestarts": restarts, "backoffSeconds": 0}, **fields}
     return builders.make_job(status=status, created_s=-60.0, **spec)
 
 
 def decide(job: training_job.TrainingJob, **fields: Any) -> decision.Decision:
-    return jobs.decide(builders.make_job_view(job, **fields), DEFAULTS, NOW)
+    """What follows once all ends are in status."""
+    while True:
+        decided = jobs.decide(builders.make_job_view(job, **fields), DEFAULTS, NOW)
+        if len(decided.status.get("history", ())) == len(job.status.history):
+            return decided
+        job = with_status(job, decided)
+
+
+def with_status(job: training_job.TrainingJob, decided: decision.Decision) -> training_job.TrainingJob:
+    """The job once the decision's status is written."""
+    given = job.status.assignment
+    status = training_job.TrainingJobStatus.model_validate(decided.status)
+    return job.model_copy(update={"status": status.model_copy(update={"assignment": given})})
 
 
 def read(decided: decision.Decision, type_: str = "Succeeded") -> tuple[str, str]:
@@ -49,6 +61,7 @@ def running(attempt: int = 1, count: int = 2, **fields: Any) -> tuple[fleet.Pod,
 
 
 SERVICE = ("Service", "llm")
+FIRST_FAILED = {"attempt": 1, "endedBy": "ProgramError", "endTime": STARTED}
 
 
 @pytest.mark.parametrize(
@@ -61,9 +74,9 @@ SERVICE = ("Service", "llm")
         pytest.param(make(None), [], (), [], 0, id="not looked at"),
         pytest.param(make({"workers": 0, "requested": "none"}), [], (), [], 0, id="not admitted"),
         pytest.param(make(), [make_attempt(1)], running(), [SERVICE], 1, id="runs"),
-        pytest.param(make(), [make_attempt(1, "Complete")], (), [SERVICE], 1, id="succeeded"),
+        pytest.param(make(), [make_attempt(1, "Complete")], (), [], 1, id="succeeded"),
         pytest.param(
-            make(), [make_attempt(1, "Failed")], running(), [SERVICE], 1, id="failed, workers still ending"
+            make(), [make_attempt(1, "Failed")], running(), [], 1, id="failed, workers still ending"
         ),
         pytest.param(
             make(),
@@ -77,12 +90,12 @@ SERVICE = ("Service", "llm")
             make(),
             [make_attempt(1, "Failed")],
             running(deleting=True),
-            [SERVICE],
+            [],
             1,
             id="a worker on its way out still holds its devices",
         ),
         pytest.param(
-            make(restarts=0), [make_attempt(1, "Failed")], (), [SERVICE], 1, id="failed, no restart allowed"
+            make(restarts=0), [make_attempt(1, "Failed")], (), [], 1, id="failed, no restart allowed"
         ),
         pytest.param(
             make(),
@@ -93,10 +106,10 @@ SERVICE = ("Service", "llm")
             id="second attempt runs",
         ),
         pytest.param(
-            make(),
+            make(status={"attempt": 2, "history": [FIRST_FAILED], "failures": {"programError": 1}}),
             [make_attempt(1, "Failed"), make_attempt(2, "Failed")],
             (),
-            [SERVICE],
+            [],
             2,
             id="restarts exhausted",
         ),
@@ -160,10 +173,50 @@ def test_the_job_starts_all_workers_once() -> None:
         "parallelism": 2,
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+            ]
+        },
     }
     [service] = [one for one in decided.apply if one["kind"] == "Service"]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+H200 = {"resource": "nvidia.com/gpu", "count": 8, "products": ["NVIDIA-H200"]}
+ON_H200 = {"workers": 3, "requested": "count=8", "accelerator": H200}
+
+
+def test_a_layout_that_fits_no_size_is_a_stall_with_its_numbers() -> None:
+    job = make({**ON_H200, "workers": 1}, parallelism={"tensor": 16}, accelerator={"count": 8})
+    decided = decide(job)
+    assert decided.apply == ()
+    assert read(decided, "Stalled") == ("True", reasons.WORLD_SIZE_MISMATCH)
+    assert "1 workers × 8 devices = 8" in message_of(decided)
+
+
+def test_workers_that_the_layout_cannot_use_do_not_start() -> None:
+    job = make(ON_H200, workers={"min": 2, "max": 4}, parallelism={"tensor": 16}, accelerator={"count": 8})
+    [started] = [one for one in decide(job).apply if one["kind"] == "Job"]
+    assert started["spec"]["parallelism"] == 2
+
+
+def test_a_format_that_the_device_lacks_is_told_when_the_gang_starts() -> None:
+    job = make(ON_H200, workers={"max": 3}, precision="FP4", accelerator={"count": 8})
+    told = [event.reason for event in decide(job).events]
+    assert reasons.PRECISION_NOT_NATIVE in told
+    later = decide(job, children=(make_attempt(1, workers=3),), pods=running(count=3))
+    assert reasons.PRECISION_NOT_NATIVE not in [event.reason for event in later.events]
+
+
+def test_mpirun_gets_a_hostfile_and_ends_the_job() -> None:
+    template = {"image": "t", "command": ["mpirun"]}
+    decided = decide(make(framework="MPI", mpi={"sshSecretName": "keys"}, template=template))
+    assert applied(decided) == [SERVICE, ("ConfigMap", "llm-1-hosts"), ("Job", "llm-1")]
+    assert decided.apply[-1]["spec"]["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+    assert decided.apply[1]["data"]["hostfile"].splitlines()[1] == "llm-1-1.llm.default.svc slots=1"
 
 
 FAILED_WORKER = builders.make_worker(
@@ -345,8 +398,7 @@ def test_a_gang_that_always_fails_starts_so_often_and_ends(restarts: int) -> Non
         decided = decide(job, children=tuple(attempts))
         assert decided == decide(job, children=tuple(attempts))
         started = [one for one in decided.apply if one["kind"] == "Job"]
-        status = training_job.TrainingJobStatus.model_validate({**decided.status, "assignment": ADMITTED})
-        job = job.model_copy(update={"status": status})
+        job = with_status(job, decided)
         if not started:
             break
         attempts.append(make_attempt(len(attempts) + 1, "Failed"))

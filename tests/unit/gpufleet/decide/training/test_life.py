@@ -37,6 +37,7 @@ class Worker:
 
     phase: fleet.PodPhase = "Pending"
     deleting: bool = False
+    interrupted: fleet.Interruption | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -86,11 +87,12 @@ class Cluster:
         """Attempts with a worker that may still compute."""
         return {number for (number, _), worker in self.workers.items() if not worker.is_terminal}
 
-    def show(self, restarts: int) -> view.JobView:
+    def show(self, restarts: int, *, suspend: bool) -> view.JobView:
         given = {"assignment": self.assignment} if self.assignment else {}
         job = builders.make_job(
             workers={"max": WORKERS},
-            failurePolicy={"maxRestarts": restarts},
+            failurePolicy={"maxRestarts": restarts, "backoffSeconds": 0},
+            suspend=suspend,
             status={**self.status, **given},
             created_s=-60.0,
         )
@@ -106,7 +108,11 @@ class Cluster:
     def _show_pods(self) -> tuple[fleet.Pod, ...]:
         return tuple(
             builders.make_worker(
-                f"llm-{number}-{index}", attempt=number, phase=worker.phase, deleting=worker.deleting
+                f"llm-{number}-{index}",
+                attempt=number,
+                phase=worker.phase,
+                deleting=worker.deleting,
+                interrupted=worker.interrupted,
             )
             for (number, index), worker in self.workers.items()
         )
@@ -119,6 +125,12 @@ class Life:
         self.cluster = Cluster()
         self.restarts = self.most_restarts = restarts
         self.has_said_complete = False
+        self.suspend = False
+        self.disturbed = 0
+        """How often the cluster or its owner ended an attempt."""
+
+    def show(self) -> view.JobView:
+        return self.cluster.show(self.restarts, suspend=self.suspend)
 
     def possible(self) -> list[Callable[[int], None]]:
         """What may happen next; what moves a life on is more likely than what disturbs it."""
@@ -126,6 +138,8 @@ class Life:
         steps = [self.reconcile] * 4 + [self.reconcile_and_die, self.change_policy]
         steps += [self.start_workers] * 4 if cluster.startable else []
         steps += [self.end_workers, self.fail_worker, self.fail_worker] if cluster.running else []
+        steps += [self.evict_worker] if cluster.running else []
+        steps += [self.resume] * 4 if self.suspend else [self.set_suspend]
         steps += [self.complete_job] * 4 if cluster.completable else []
         steps += [self.delete_job] if cluster.jobs else []
         steps += [self.collect_workers] * 2 if any(one.deleting for one in cluster.workers.values()) else []
@@ -135,16 +149,18 @@ class Life:
     def check(self) -> None:
         """What holds at any moment."""
         assert sorted(self.cluster.attempts) == list(range(1, len(self.cluster.attempts) + 1))
-        assert len(self.cluster.attempts) <= self.most_restarts + 1
+        assert len(self.cluster.attempts) <= self.most_restarts + 1 + self.disturbed
         assert len(self.cluster.holding()) <= 1, "two gangs at the same time"
         self._check_rest()
 
     def _check_rest(self) -> None:
         """Where nothing is to be created, the next pass finds nothing to say."""
-        before = self.cluster.show(self.restarts)
+        before = self.show()
         first = jobs.decide(before, DEFAULTS, NOW)
         assert first == jobs.decide(before, DEFAULTS, NOW)
         if any(one["kind"] == "Job" for one in first.apply):
+            return
+        if len(first.status.get("history", ())) > len(before.job.status.history):
             return
         given_ = {"assignment": self.cluster.assignment} if self.cluster.assignment else {}
         status = training_job.TrainingJobStatus.model_validate({**first.status, **given_})
@@ -160,7 +176,7 @@ class Life:
 
     def _reconcile(self, writes: int) -> None:
         """One pass of an operator that lives for so many writes, children before status."""
-        decided = jobs.decide(self.cluster.show(self.restarts), DEFAULTS, NOW)
+        decided = jobs.decide(self.show(), DEFAULTS, NOW)
         for manifest in decided.apply[:writes]:
             self._apply(manifest)
         if writes < len(decided.apply):
@@ -180,7 +196,8 @@ class Life:
             return
         assert not self.has_said_complete, "a job that has succeeded starts nothing"
         assert number >= self.cluster.status.get("attempt", 0), "attempts are counted on"
-        assert all(one.ended == "Failed" for one in self.cluster.jobs.values()), "one attempt at a time"
+        assert all(one.ended for one in self.cluster.jobs.values()), "one attempt at a time"
+        assert not self.suspend, "what is suspended starts nothing"
         assert self.cluster.holding() == set(), "no worker of another gang computes any more"
         self.cluster.attempts[number] = Attempt()
 
@@ -189,9 +206,10 @@ class Life:
         newest = max(self.cluster.jobs, default=0)
         for number, attempt in self.cluster.jobs.items():
             if children.ChildRef("Job", f"llm-{number}") not in decided.keep | applied:
-                assert attempt.ended == "Failed", "only logs of old failures may go"
-                assert number <= newest - jobs.KEPT_ATTEMPTS
-                attempt.is_gone = True
+                recorded = {one["attempt"] for one in self.cluster.status.get("history", ())}
+                old = attempt.ended and number <= newest - jobs.KEPT_ATTEMPTS
+                assert old or number in recorded, "only old logs, and what was recorded as ended, may go"
+                self._remove(number)
 
     def reason(self) -> str:
         listed = self.cluster.status.get("conditions", ())
@@ -213,12 +231,28 @@ class Life:
         if self.cluster.newest in self.cluster.jobs:
             self.cluster.jobs[self.cluster.newest].ended = "Failed"
 
+    def evict_worker(self, choice: int) -> None:
+        """It ends, often with exit code 0, which its Job takes for success."""
+        worker = self.cluster.running[choice % len(self.cluster.running)]
+        worker.interrupted = fleet.Interruption("EvictionByEvictionAPI", "2030-01-01T11:00:00Z")
+        worker.phase, worker.deleting = ("Succeeded", "Failed", "Running")[choice % 3], True
+        self.disturbed += 1
+
+    def set_suspend(self, _: int) -> None:
+        self.suspend = True
+        self.disturbed += 1
+
+    def resume(self, _: int) -> None:
+        self.suspend = False
+
     def complete_job(self, _: int) -> None:
         self.cluster.jobs[self.cluster.newest].ended = "Complete"
 
     def delete_job(self, choice: int) -> None:
         """By hand; the garbage collector then deletes its workers."""
-        number = sorted(self.cluster.jobs)[choice % len(self.cluster.jobs)]
+        self._remove(sorted(self.cluster.jobs)[choice % len(self.cluster.jobs)])
+
+    def _remove(self, number: int) -> None:
         self.cluster.jobs[number].is_gone = True
         for (owner, _), worker in self.cluster.workers.items():
             worker.deleting |= owner == number

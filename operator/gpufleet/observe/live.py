@@ -1,0 +1,37 @@
+"""What children show of an assignment that was lost: replicas and workers as they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gpufleet.observe import store
+
+_OVER = frozenset({"Complete", "Failed", "FailureTarget"})
+
+
+def replicas(deployments: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str, int]:
+    """Replicas that an owner's Deployments ask for together, by its UID."""
+    return {
+        uid: sum(int(one["spec"].get("replicas", 1)) for one in owned)
+        for uid, owned in _owned(deployments, owners)
+    }
+
+
+def workers(jobs: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str, int]:
+    """Parallelism of the newest Job of an owner, by its UID; one that is over holds nothing."""
+    newest = ((uid, owned[-1]) for uid, owned in _owned(jobs, owners))
+    return {uid: int(job["spec"].get("parallelism", 1)) for uid, job in newest if not _is_over(job)}
+
+
+def _owned(held: store.Store[store.Raw], owners: Iterable[Any]) -> Iterator[tuple[str, list[store.Raw]]]:
+    """An owner's children, the newest last, by its UID."""
+    for owner in owners:
+        if owned := held.group(owner.metadata.uid):
+            in_order = sorted(owned, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")))
+            yield owner.metadata.uid, in_order
+
+
+def _is_over(job: store.Raw) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(one["type"] in _OVER and one["status"] == "True" for one in conditions)
