@@ -112,8 +112,10 @@ def _fail_first_attempt(cluster: Cluster, namespace: str) -> None:
 
 
 def _job_is_settled(cluster: Cluster, namespace: str) -> bool:
+    """It has succeeded, and the Service under which its workers met has gone."""
     items = get(cluster, namespace, "trainingjobs")
-    return bool(items) and condition(items[0], "Succeeded").get("status") == "True"
+    has_succeeded = bool(items) and condition(items[0], "Succeeded").get("status") == "True"
+    return has_succeeded and not get(cluster, namespace, "services")
 
 
 SCENARIOS = (
