@@ -20,6 +20,8 @@ CAPACITY_UNKNOWN = "CapacityUnknown"
 OBJECTIVE = "Objective"
 SHED_LOAD = "ShedLoad"
 
+MOST = 10**6
+"""Servers; more are a figure that nobody can have measured."""
 SHED_SHARE = 0.01
 """Share of refused requests from which the number has to grow."""
 _SHED_MARGIN = 1.1
@@ -122,7 +124,7 @@ def _want_for_objective(spec: autoscaling.Autoscaling, facts: Facts) -> int | No
     if demand is None or demand.capacity <= 0:
         return None
     needed = max(demand.offered, demand.expected + demand.margin) / demand.capacity
-    wanted = math.ceil(round(needed, 6))
+    wanted = _count(needed)
     if wanted >= facts.current:
         return wanted
     if not offered.may_shrink:
@@ -130,7 +132,7 @@ def _want_for_objective(spec: autoscaling.Autoscaling, facts: Facts) -> int | No
     spare = needed * spec.behavior.scale_down.tolerance_percent / 100
     if demand.noise is not None:
         spare = min(spare, demand.noise / demand.capacity)
-    return min(facts.current, math.ceil(round(needed + spare, 6)))
+    return min(facts.current, _count(needed + spare))
 
 
 def _want_for_shed(found: signals.Readings) -> int | None:
@@ -139,12 +141,17 @@ def _want_for_shed(found: signals.Readings) -> int | None:
     if not shed or not offered or shed / offered <= SHED_SHARE:
         return None
     served = max(offered - shed, offered * _LEAST_SERVED)
-    return max(found.seen + 1, math.ceil(round(found.seen * offered / served * _SHED_MARGIN, 6)))
+    return max(found.seen + 1, _count(found.seen * offered / served * _SHED_MARGIN))
 
 
 def _read_pending(found: signals.Readings) -> signals.Reading:
     """An engine that batches in flight takes requests off Triton's queue at once, and has its own."""
     return found.pending if found.llm_waiting.value is None else found.llm_waiting
+
+
+def _count(servers: float) -> int:
+    """Whole servers; absurd figures, which anybody may write into Prometheus, stay what a status can hold."""
+    return math.ceil(round(min(servers, MOST), 6))
 
 
 def _is_idle(found: signals.Readings) -> bool:
@@ -180,7 +187,7 @@ def _want(
     exact = needed if kind.per_server else needed * found.ready
     if current and _is_within_tolerance(exact / current, behavior):
         return current
-    wanted = math.ceil(round(exact, 6))
+    wanted = _count(exact)
     return wanted if wanted >= current or reading.may_shrink else current
 
 
