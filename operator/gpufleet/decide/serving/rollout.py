@@ -169,9 +169,13 @@ def _is_beside_only(facts: Facts) -> bool:
 
 
 def _hold(facts: Facts, previous: str) -> dict[str, int]:
-    """No step while room is being looked for; the revision that serves follows the replicas."""
+    """No step while room is being looked for; the revision that serves follows the replicas.
+
+    Where a canary runs beside it there are more than the replicas: that is no reason to let it go.
+    """
     found = {name: one.desired for name, one in facts.revisions.items() if name != previous}
-    return {**found, previous: max(0, facts.replicas - sum(found.values()))}
+    there = min(facts.revisions[previous].desired, facts.replicas)
+    return {**found, previous: max(there, facts.replicas - sum(found.values()))}
 
 
 def _move(facts: Facts, status: rollouts.RolloutStatus, now: datetime.datetime) -> Step:

@@ -17,6 +17,7 @@ from tests.builders import NOW
 from tests.unit.gpufleet.decide.serving import rollout_world
 
 OLD, NEW = "old", "new"
+ONE_BY_ONE = rollouts.Rollout(step_percent=1)
 worlds = st.builds(
     rollout_world.World,
     replicas=st.integers(1, 9),
@@ -68,6 +69,7 @@ def test_a_change_in_the_middle_ends_well(world: rollout_world.World, after: int
 
 
 @hypothesis.given(worlds, st.integers(1, 99), st.integers(0, 100))
+@hypothesis.example(rollout_world.World(1, 2, ONE_BY_ONE, rng=random.Random(0)), 50, 0)
 def test_a_canary_holds_its_share_and_follows_its_weight(
     world: rollout_world.World, first: int, then: int
 ) -> None:

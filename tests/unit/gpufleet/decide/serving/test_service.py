@@ -202,7 +202,7 @@ RETURNED = {"phase": "Returned", "message": "no image"}
         ),
         pytest.param(
             Rollout(older=(True, True), old=(False,), before={"phase": "Waiting", "previous": "r0"}),
-            {"r0": 1, "r1": 1},
+            {"r0": 2, "r1": 1},
             None,
             "Waiting",
             id="one superseded before it served",
