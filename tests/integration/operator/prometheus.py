@@ -14,7 +14,7 @@ from typing import Any
 
 from gpufleet.observe import queries
 
-FIELDS = {text: field for field, text in queries.build("1m").items()}
+FIELDS = {query.text: field for field, query in queries.build("1m").items()}
 
 
 @dataclasses.dataclass
