@@ -41,6 +41,8 @@ class Remembered:
     learnt: capacity.Learnt = dataclasses.field(default_factory=capacity.Learnt)
     idle_since_s: float | None = None
     rehearsed: rehearsal.Choice = rehearsal.DEFAULT
+    look: int = 0
+    """Number of the last look that taught anything."""
     carries: float = 0.0
     """Requests per second of one server, when it was known last."""
 
@@ -115,7 +117,7 @@ def _scale(
         raise ValueError(f"{service.metadata.name} is not scaled by load")
     seen = signals.read(pods, look, capacity.find_delay_s(service))
     readings = signals.multiply(seen, rate)
-    known = _remember(service, before, pods, seen, current, now_s)
+    known = _remember(service, before, pods, seen, look.number, current, now_s)
     asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
     carried = {name: answers[question] for name, question in asked.items() if question in answers}
     past = weighing.Past(known.history, known.rehearsed, known.learnt, known.starts.p90_s())
@@ -150,24 +152,30 @@ def _remember(
     before: Remembered | None,
     pods: Sequence[fleet.Pod],
     readings: signals.Readings,
+    look: int,
     current: int,
     now_s: float,
 ) -> Remembered:
-    """What is known with this look; it may be more than what is decided from it."""
+    """What is known with this look; it may be more than what is decided from it.
+
+    Passes come with every change of the fleet: what was seen already teaches nothing a second time.
+    """
     known = before or _begin(service.metadata.uid, current, now_s)
     windows = known.windows
     if known.replicas != current:
         windows = windows.note_change(current - known.replicas, now_s)
+    known = dataclasses.replace(
+        known, windows=windows, replicas=current, starts=known.starts.note(pods, now_s)
+    )
+    if look == known.look:
+        return known
     offered = readings.offered
     load = offered.value if offered.kind in ("Ok", "Idle") else None
-    learnt = known.learnt
-    if objective := service.spec.objective:
+    history, learnt, rehearsed = known.history.note(load, now_s), known.learnt, known.rehearsed
+    if (objective := service.spec.objective) and (spec := service.spec.autoscaling):
         learnt = learnt.note(readings, current, objective.latency, now_s)
-    history, starts = known.history.note(load, now_s), known.starts.note(pods, now_s)
-    rehearsed = known.rehearsed
-    if service.spec.objective and (spec := service.spec.autoscaling):
-        rehearsed = _rehearse(spec, history, known, starts.p90_s())
-    return Remembered(windows, current, history, starts, learnt, known.idle_since_s, rehearsed, known.carries)
+        rehearsed = _rehearse(spec, history, known)
+    return dataclasses.replace(known, look=look, history=history, learnt=learnt, rehearsed=rehearsed)
 
 
 def _begin(uid: str, current: int, now_s: float) -> Remembered:
@@ -185,13 +193,13 @@ def _find_down_window_s(service: triton_service.TritonService, known: Remembered
 
 
 def _rehearse(
-    spec: autoscaling.Autoscaling, history: forecast.History, known: Remembered, start_s: float
+    spec: autoscaling.Autoscaling, history: forecast.History, known: Remembered
 ) -> rehearsal.Choice:
     """Now and then, and not for all services in the same pass."""
     index = history.index
     if index is None or index == known.history.index or (index - history.look_at) % rehearsal.EVERY:
         return known.rehearsed
-    ahead = max(1, math.ceil(start_s / history.bin_s))
+    ahead = max(1, math.ceil(known.starts.p90_s() / history.bin_s))
     return rehearsal.choose(history.loads, ahead, spec.confidence_percent / 100, known.carries)
 
 

@@ -108,6 +108,16 @@ def test_a_steady_load_teaches_to_wait_less() -> None:
     assert (known.rehearsed.margin, known.rehearsed.window, known.rehearsed.missed) == (0.0, 1, 0.0)
 
 
+def test_a_look_teaches_once_however_many_passes_there_are() -> None:
+    fleet_ = Fleet(make())
+    fleet_.scale(served=15.0)
+    once = fleet_.memories[fleet_.service.metadata.uid]
+    fleet_.number -= 1
+    fleet_.scale(served=15.0)
+    again = fleet_.memories[fleet_.service.metadata.uid]
+    assert (again.look, again.history, again.learnt) == (once.look, once.history, once.learnt)
+
+
 def test_a_burst_is_met_before_it_fills_the_window() -> None:
     found = Fleet(make()).scale(served=5.0, arriving=60.0)
     assert found.demand is not None
