@@ -117,11 +117,16 @@ def test_tuned_needs_an_objective() -> None:
         models.build_wanted(builders.make_service(models=[TUNED]))
 
 
-def see(status: dict[str, Any], answers: dict[Any, Any]) -> view.ServiceView:
+def see(
+    status: dict[str, Any], answers: dict[Any, Any], listed: dict[str, Any] | None = None
+) -> view.ServiceView:
     """A service with one pod that has run batches of two sizes."""
     assigned = {"replicas": 1, "requested": "none"}
     given = builders.make_service(
-        models=[TUNED], objective=OBJECTIVE, accelerator=None, status={"assignment": assigned, **status}
+        models=[listed or TUNED],
+        objective=OBJECTIVE,
+        accelerator=None,
+        status={"assignment": assigned, **status},
     )
     measured = reports.Measured(
         80,
@@ -156,6 +161,46 @@ def test_a_pass_asks_and_the_next_one_tries() -> None:
     assert second.tunings["m"].trial is not None
     assert second.tunings["m"].trial.pod == "a"
     assert second.due_s is not None
+
+
+STATIC = {**TUNED, "batching": {}}
+ENSEMBLE = {
+    "name": "e",
+    "maxBatchSize": 16,
+    "inputs": [{"name": "X", "dataType": "FP32", "dims": [1]}],
+    "outputs": [{"name": "Y", "dataType": "FP32", "dims": [1]}],
+    "ensemble": {"steps": [{"modelName": "m", "inputMap": {"X": "X"}, "outputMap": {"Y": "Y"}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "objective", "measured"),
+    [
+        pytest.param(STATIC, OBJECTIVE, True, id="its time tells what a server carries"),
+        pytest.param(STATIC, None, False, id="nothing is promised"),
+        pytest.param({"name": "m", "vllm": {}, "backend": None}, OBJECTIVE, False, id="batches in flight"),
+    ],
+)
+def test_models_of_a_promise_are_measured(
+    given: dict[str, Any], objective: dict[str, Any] | None, measured: bool
+) -> None:
+    made = builders.make_service(models=[given], **({"objective": objective} if objective else {}))
+    [entry] = models.build_wanted(made)["models"]
+    assert entry.get("measured", False) is measured
+
+
+def test_an_ensemble_is_not_measured_and_its_model_is() -> None:
+    made = builders.make_service(models=[STATIC, ENSEMBLE], objective=OBJECTIVE)
+    found = {one["name"]: one.get("measured", False) for one in models.build_wanted(made)["models"]}
+    assert found == {"m": True, "e": False}
+
+
+def test_a_model_that_is_not_tuned_gets_a_profile_and_no_trial() -> None:
+    seen = see({}, {}, STATIC)
+    found = batching.plan(seen, seen.pods, models.build_wanted(seen.service)["revision"], builders.NOW)
+    [profile] = found.profiles
+    assert profile["spec"]["fit"]["betaMicroseconds"] == pytest.approx(5_000)
+    assert (found.tunings, found.questions) == ({}, ())
 
 
 def test_a_decision_carries_questions_profiles_and_status() -> None:
