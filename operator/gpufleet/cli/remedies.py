@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gpufleet.api import autoscaling
+from gpufleet.decide.autoscaling import policy
 from gpufleet.state import names
 
 BY_REASON: Mapping[str, str] = {
@@ -60,7 +61,7 @@ def _bounds_of_objective(
     fewer = (servers - 1) * demand.capacity
     enough = fewer / (1 + spec.behavior.scale_down.tolerance_percent / 100)
     if demand.noise is not None:
-        enough = max(enough, fewer - demand.noise)
+        enough = max(0.0, fewer - policy.NOISE_SPARE * demand.noise)
     return servers * demand.capacity * share, enough * share
 
 

@@ -24,6 +24,8 @@ MOST = 10**6
 """Servers; more are a figure that nobody can have measured."""
 SHED_SHARE = 0.01
 """Share of refused requests from which the number has to grow."""
+NOISE_SPARE = 3.0
+"""Standard deviations of the load that fewer servers must have to spare, or its noise brings one back."""
 _SHED_MARGIN = 1.1
 _LEAST_SERVED = 0.1
 
@@ -131,7 +133,7 @@ def _want_for_objective(spec: autoscaling.Autoscaling, facts: Facts) -> int | No
         return facts.current
     spare = needed * spec.behavior.scale_down.tolerance_percent / 100
     if demand.noise is not None:
-        spare = min(spare, demand.noise / demand.capacity)
+        spare = NOISE_SPARE * demand.noise / demand.capacity
     return min(facts.current, _count(needed + spare))
 
 

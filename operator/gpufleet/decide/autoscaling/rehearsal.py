@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 MARGINS = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 """Shares of the load."""
-WINDOWS = (1, 2, 3, 5, 10)
+WINDOWS = (2, 3, 5, 10)
 """Bins for which a load counts after it has gone."""
 REACH = 240
 """Newest bins that are played."""

@@ -158,6 +158,21 @@ def test_objective(current: int, offered: float, expected: float, margin: float,
     assert (wanted.replicas, wanted.reason) == (replicas, "")
 
 
+@pytest.mark.parametrize(
+    ("noise", "replicas"),
+    [
+        pytest.param(0.0, 4, id="a load without noise keeps nothing to spare"),
+        pytest.param(5.0, 5, id="three deviations of its noise"),
+        pytest.param(40.0, 8, id="a load that scatters more than it is"),
+    ],
+)
+def test_the_noise_of_a_load_brings_no_server_back(noise: float, replicas: int) -> None:
+    """100 requests per second, of which a server carries 25."""
+    known = demand(100.0, 25.0).model_copy(update={"noise": noise})
+    facts = policy.Facts(read(8, served=12.5), 8, 0, True, known)
+    assert policy.recommend(make_spec(targets=[]), facts).replicas == replicas
+
+
 @given(st.integers(1, 40), st.floats(0.1, 1000), st.floats(0.5, 100), st.floats(0, 500))
 def test_fewer_servers_always_carry_the_load(
     current: int, offered: float, capacity: float, margin: float

@@ -33,13 +33,13 @@ def ramp(step: float, bins: int = 120) -> list[float]:
 @pytest.mark.parametrize(
     ("loads", "ahead", "margin", "window"),
     [
-        pytest.param([55.0] * 120, 1, 0.0, 1, id="a load that stays needs nothing"),
-        pytest.param(ramp(0.4), 1, 0.03, 1, id="a slow rise needs a little"),
+        pytest.param([55.0] * 120, 1, 0.0, 2, id="a load that stays needs nothing"),
+        pytest.param(ramp(0.4), 1, 0.03, 2, id="a slow rise needs a little"),
         pytest.param(spikes(8), 1, 0.0, 5, id="what comes back soon is waited for"),
-        pytest.param(spikes(40), 1, 0.0, 1, id="what comes back late is not"),
+        pytest.param(spikes(40), 1, 0.0, 2, id="what comes back late is not"),
         pytest.param([math.nan] * 240, 1, 0.1, 5, id="no evidence"),
         pytest.param([55.0] * 20, 1, 0.1, 5, id="too little of it"),
-        pytest.param([math.nan, 55.0] * 60, 1, 0.0, 1, id="with gaps"),
+        pytest.param([math.nan, 55.0] * 60, 1, 0.0, 2, id="with gaps"),
     ],
 )
 def test_choice(loads: list[float], ahead: int, margin: float, window: int) -> None:
