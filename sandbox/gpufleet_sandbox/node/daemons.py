@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 
 from gpufleet_sandbox import certs, kubeconfig, processes
-from gpufleet_sandbox.node import commands, config, layout, namespaces, template
+from gpufleet_sandbox.node import commands, config, cri, layout, namespaces, template
 
 CONTAINERD = "containerd"
 KUBELET = "kubelet"
@@ -37,10 +37,12 @@ def write_files(node: layout.NodeLayout, server: str, binaries: Mapping[str, pat
 
 
 def start_containerd(node: layout.NodeLayout, binaries: Mapping[str, pathlib.Path]) -> None:
-    """Returns when it answers. Raises processes.StartError."""
+    """Returns when it answers a kubelet. Raises processes.StartError."""
     argv = [str(binaries[CONTAINERD]), "--config", str(node.directory / "containerd.toml")]
     daemon = _start(node, CONTAINERD, argv, binaries)
-    template.wait_for_socket(daemon, pathlib.Path(f"/proc/{daemon.pid}/root{layout.CONTAINERD_SOCKET}"))
+    socket = pathlib.Path(f"/proc/{daemon.pid}/root{layout.CONTAINERD_SOCKET}")
+    template.wait_for_socket(daemon, socket)
+    cri.wait_ready(daemon, socket)
 
 
 def start_kubelet(
