@@ -49,8 +49,6 @@ class Forecast:
     method: Method
     error: float | None = None
     baseline_error: float | None = None
-    level: float | None = None
-    """The load without its noise, where there is a line through it."""
     deviation: float | None = None
     """Standard deviation of the load over the horizon, without leaps and trend; None while unknown."""
     period_s: float | None = None
@@ -143,10 +141,8 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
     trends, seasons = track.trends[ahead - 1], track.seasons[ahead - 1]
     best, bound = 1.0, GROWTH * history.highest
     baseline = trends.last / trends.weight if trends.points else None
-    line = track.origins[-1].line if track.origins else None
-    level = line.level if line else None
     off = season.measure_scatter(history.loads, ahead)
-    chosen = Forecast(history.last, "LastValue", baseline, baseline, level, off)
+    chosen = Forecast(history.last, "LastValue", baseline, baseline, off)
     candidates: list[tuple[Method, backtest.Race, backtest.Outlook | None]] = [
         ("Seasonal", seasons, track.repeat_season(ahead)),
         ("Trend", trends, track.follow_trend(ahead)),
@@ -161,7 +157,7 @@ def predict(history: History, horizon_s: float, now_s: float) -> Forecast | None
         best = race.candidate / race.last
         error, baseline = race.candidate / race.weight, race.last / race.weight
         period_s = track.period * history.bin_s if method == "Seasonal" else None
-        chosen = Forecast(found.limit(bound).peak, method, error, baseline, level, off, period_s)
+        chosen = Forecast(found.limit(bound).peak, method, error, baseline, off, period_s)
     return chosen
 
 

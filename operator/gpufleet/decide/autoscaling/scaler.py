@@ -20,9 +20,6 @@ SCALED_DOWN = "ScaledDown"
 SCHEDULED = "Scheduled"
 DISRUPTION_BUDGET = "DisruptionBudget"
 SURGE_LIMIT = "SurgeLimit"
-SCHEDULED = "Scheduled"
-DISRUPTION_BUDGET = "DisruptionBudget"
-SURGE_LIMIT = "SurgeLimit"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
