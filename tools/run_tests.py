@@ -8,17 +8,39 @@ import subprocess
 import sys
 import time
 
+from gpufleet_sandbox import binaries, debian, images, progress
+
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = ("unit", "integration", "e2e")
 # Dozens of runs with a killed operator each: `make faults`.
 APART = "tests/integration/faults"
+# Each has a cluster of its own, and most of an e2e test is waiting. More would miss deadlines on two cores.
+STREAMS = 2
+GIVEN = "GPUFLEET_TEST_KUBECONFIG"
+
+
+def prepare(layers: list[str]) -> None:
+    """Builds what is not in the cache, here where its progress is seen: pytest keeps what tests print."""
+    reporter = progress.Reporter()
+    names = {"unit": ["helm"], "integration": [*binaries.CONTROL_PLANE, "kwok", "helm"], "e2e": ["helm"]}
+    if not os.environ.get(GIVEN):
+        names["integration"] += ["prometheus", "prometheus-3", "promtool"]
+        names["e2e"] += [*binaries.CONTROL_PLANE, *binaries.NODE, *debian.NODE, "prometheus"]
+    with reporter.step("programs", quiet_below_s=1.0):
+        binaries.ensure_all(dict.fromkeys(name for layer in layers for name in names[layer]), reporter)
+    if "e2e" in layers and os.geteuid() == 0 and not os.environ.get(GIVEN):
+        with reporter.step("images", quiet_below_s=1.0):
+            images.ensure(images.ALL, reporter)
 
 
 def run(layer: str) -> tuple[int, float]:
     """One pytest run over tests/LAYER: its exit code and its duration in seconds."""
     print(f"\n==> tests/{layer}", flush=True)
     started = time.monotonic()
-    argv = [sys.executable, "-m", "pytest", f"tests/{layer}", f"--ignore={APART}", "--durations=5", "-q"]
+    argv = [sys.executable, "-m", "pytest", f"tests/{layer}", f"--ignore={APART}", "--durations=10", "-q"]
+    # Tests of a file share fixtures. A cluster that is given is one.
+    if not os.environ.get(GIVEN):
+        argv += [f"--numprocesses={STREAMS}", "--dist=loadfile"]
     code = subprocess.run(argv, cwd=ROOT, env=os.environ, check=False).returncode
     return code, time.monotonic() - started
 
@@ -29,6 +51,7 @@ def main(layers: list[str]) -> int:
     if unknown:
         print(f"unknown layer {unknown[0]!r}: choose from {', '.join(LAYERS)}")
         return 2
+    prepare(layers)
     results = {layer: run(layer) for layer in layers}
     print("\nlayer         result   seconds")
     for layer, (code, seconds) in results.items():

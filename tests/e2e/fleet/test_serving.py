@@ -20,15 +20,20 @@ def test_serves_on_a_slice_and_says_so(fleet: kubectl.Kubectl, serving: str) -> 
     read = status(fleet, serving)
     assert read["assignment"]["accelerator"]["resource"] == "nvidia.com/mig-1g.10gb"
     assert models(fleet, serving) == {"doubler": "Ready"}
-    kubectl.wait_until(
-        "the version that answers",
-        lambda: status(fleet, serving)["models"][0].get("versions") == "1",
-        timeout_s=30,
-    )
+    wait_for_version(fleet, serving)
     assert 0 < status(fleet, serving)["models"][0]["loadMilliseconds"] < 60_000
     [pod] = pods(fleet, serving)
     shown = fleet.run("exec", "-n", serving, pod["metadata"]["name"], "-c", "triton", "--", "printenv")
     assert "NVIDIA_VISIBLE_DEVICES=MIG-" in shown
+
+
+def wait_for_version(fleet: kubectl.Kubectl, namespace: str) -> None:
+    """The last thing that a start tells."""
+    kubectl.wait_until(
+        "the version that answers",
+        lambda: status(fleet, namespace)["models"][0].get("versions") == "1",
+        timeout_s=30,
+    )
 
 
 def test_clients_cannot_unload_models(fleet: kubectl.Kubectl, serving: str) -> None:
@@ -183,6 +188,13 @@ print(f"sent={{sent}} failed={{failed}}")
 
 
 def test_status_is_quiet_when_nothing_happens(fleet: kubectl.Kubectl, serving: str) -> None:
-    before = fleet.get("tsvc", NAME, "-n", serving)["metadata"]["resourceVersion"]
+    def read() -> dict[str, Any]:
+        found: dict[str, Any] = fleet.get("tsvc", NAME, "-n", serving)
+        return found
+
+    wait_for_version(fleet, serving)
+    before = read()
     time.sleep(20)  # a quiet period is what is under test
-    assert fleet.get("tsvc", NAME, "-n", serving)["metadata"]["resourceVersion"] == before
+    after = read()
+    assert after["status"] == before["status"]
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]

@@ -71,7 +71,10 @@ class Gang:
         """Ends its workers, with success by default."""
         how = f"gpufleet.dev/kwok-exit-code={code}" if code else "gpufleet.dev/kwok-run-seconds=0"
         for pod in self.pods(attempt):
-            self.kubectl("annotate", "pod", pod["metadata"]["name"], how)
+            argv = ("annotate", "pod", pod["metadata"]["name"], how, "-n", self.namespace)
+            ended = self.cluster.try_kubectl(*argv)
+            # The first to fail takes the others along.
+            assert ended.returncode == 0 or (code and "NotFound" in ended.stderr), ended.stderr
 
 
 @pytest.fixture
