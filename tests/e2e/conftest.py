@@ -34,6 +34,7 @@ class Sandbox:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "machine: reaches behind the API, so it needs nodes of provider local")
+    config.addinivalue_line("markers", "alone: measures, so nothing else may run beside it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from gpufleet_sandbox import kubectl
 from tests.e2e.fleet import load, services
 
@@ -17,6 +19,7 @@ def count(fleet: kubectl.Kubectl, namespace: str, pod: str) -> int:
     return int(found[1]) if found else 0
 
 
+@pytest.mark.alone
 def test_new_servers_get_their_share_of_open_channels(fleet: kubectl.Kubectl, serving: str) -> None:
     load.start(fleet, serving, "doubler", 75, "--concurrency=16")
     fleet.run("scale", "-n", serving, f"tsvc/{services.NAME}", "--replicas=4")

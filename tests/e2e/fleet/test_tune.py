@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from gpufleet_sandbox import inference, kubectl
 from tests.e2e.fleet import manifests, services
 
@@ -16,6 +18,7 @@ def gpufleet(*args: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.alone
 def test_the_line_is_found_and_the_setting_follows(fleet: kubectl.Kubectl, serving: str) -> None:
     timed = manifests.model("timed", maxBatchSize=16, batching={})
     services.apply(fleet, manifests.service(serving, services.NAME, [timed]))

@@ -46,6 +46,7 @@ def wait_for(fleet: kubectl.Kubectl, namespace: str, *phases: str) -> list[dict[
     return seen
 
 
+@pytest.mark.alone
 def test_a_better_setting_is_tried_on_one_pod_and_then_everywhere(
     fleet: kubectl.Kubectl, namespace: str
 ) -> None:
