@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import logging
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import pydantic
 
 from gpufleet import clock, settings
 from gpufleet.api import triton_service, tuning
-from gpufleet.observe import cluster
+from gpufleet.observe import cluster, pod_http
 from gpufleet.state import fleet, models, names
 
 SOON_S = 2.0
@@ -24,13 +23,10 @@ LATER_S = 60.0
 MEASURED_S = 10.0
 """Interval where models are measured."""
 TICK_S = 0.5
-REQUEST_TIMEOUT_S = 2.0
 LARGEST_BODY = 64 * 1024
 AT_ONCE = 128
 
 _Count = Annotated[int, pydantic.Field(ge=0, le=2**53)]
-
-_log = logging.getLogger(__name__)
 
 
 class _Batches(pydantic.BaseModel):
@@ -92,9 +88,7 @@ class AgentPoller:
         """Polls until cancelled; returns at once where polling is off."""
         if not self._options.poll_agents:
             return
-        limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        connector = aiohttp.TCPConnector(force_close=True)
-        async with aiohttp.ClientSession(timeout=limit, trust_env=False, connector=connector) as session:
+        async with pod_http.connect() as session:
             while True:
                 due = self._due(self._clock.monotonic_s())
                 await asyncio.gather(*(self._ask(session, service, pod) for service, pod in due))
@@ -165,15 +159,8 @@ def _revision_in(config_map: Mapping[str, Any]) -> str | None:
 
 async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.AgentReport | None:
     """What the pod's agent says; None where it does not answer or not in its own language."""
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    try:
-        url = f"http://{host}:{names.AGENT_PORT}/models"
-        async with session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                return None
-            answer = _Answer.model_validate_json(await read_at_most(response, LARGEST_BODY))
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        _log.debug("agent of %s/%s: %s", pod.namespace, pod.name, error)
+    answer = await pod_http.ask(session, pod, f":{names.AGENT_PORT}/models", _Answer, LARGEST_BODY)
+    if answer is None:
         return None
     reported = (
         models.ModelReport(
@@ -187,13 +174,3 @@ async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod) -> models.
         for one in answer.models
     )
     return models.AgentReport(answer.revision, tuple(reported), answer.memory_used_mib)
-
-
-async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body; raises ValueError where it is longer."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(limit):
-        body += chunk
-        if len(body) > limit:
-            raise ValueError(f"the answer is longer than {limit} bytes")
-    return bytes(body)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import logging
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -16,18 +15,16 @@ import pydantic
 from pydantic import alias_generators
 
 from gpufleet import clock, settings
-from gpufleet.observe import agents, cluster
+from gpufleet.observe import cluster, pod_http
 from gpufleet.state import fleet, names, progress
 
 INTERVAL_S = 10.0
 TICK_S = 1.0
-REQUEST_TIMEOUT_S = 2.0
 LARGEST_BODY = 4096
 AT_ONCE = 64
 PATH = "/progress"
 
 _Step = Annotated[int, pydantic.Field(ge=0, le=2**53)]
-_log = logging.getLogger(__name__)
 
 
 class _Wire(pydantic.BaseModel):
@@ -60,9 +57,7 @@ class ProgressPoller:
         """Polls until cancelled; returns at once where polling is off."""
         if not self._options.poll_agents:
             return
-        limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
-        connector = aiohttp.TCPConnector(force_close=True)
-        async with aiohttp.ClientSession(timeout=limit, trust_env=False, connector=connector) as session:
+        async with pod_http.connect() as session:
             while True:
                 await self.poll(session)
                 await asyncio.sleep(TICK_S)
@@ -112,14 +107,8 @@ def _tells_more(before: progress.Progress, report: progress.Report | None) -> bo
 
 async def read_report(session: aiohttp.ClientSession, pod: fleet.Pod, port: int) -> progress.Report | None:
     """What the pod says; None where it does not answer or not as documented."""
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    try:
-        async with session.get(f"http://{host}:{port}{PATH}", allow_redirects=False) as response:
-            if response.status != 200:
-                return None
-            answer = _Answer.model_validate_json(await agents.read_at_most(response, LARGEST_BODY))
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        _log.debug("progress of %s/%s: %s", pod.namespace, pod.name, error)
+    answer = await pod_http.ask(session, pod, f":{port}{PATH}", _Answer, LARGEST_BODY)
+    if answer is None:
         return None
     made = answer.checkpoint
     at = made.time.astimezone(datetime.UTC).replace(microsecond=0) if made and made.time else None
