@@ -36,6 +36,7 @@ check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/python tools/generate_crds.py --check
 	@$(BIN)/python tools/generate_protos.py --check
 	@$(BIN)/python tools/generate_chart_docs.py --check
+	@$(BIN)/python tools/generate_metrics_docs.py --check
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
@@ -45,10 +46,11 @@ bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner
 bench-%: setup
 	@$(BIN)/python -m tests.bench.$*
 
-generate: setup  ## CRDs, protobuf modules, the chart's README
+generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metrics
 	@$(BIN)/python tools/generate_crds.py
 	@$(BIN)/python tools/generate_protos.py
 	@$(BIN)/python tools/generate_chart_docs.py
+	@$(BIN)/python tools/generate_metrics_docs.py
 
 lock: setup  ## Newest versions that pyproject.toml allows, with hashes and without addresses
 	@for extra in "" dev; do \

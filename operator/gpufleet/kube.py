@@ -22,6 +22,7 @@ from gpufleet import clock, settings
 
 Raw = dict[str, Any]
 OnWrite = Callable[[str, str], None]
+OnAnswer = Callable[[str, str, int], None]
 
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -118,11 +119,13 @@ class Client:
         options: settings.Settings,
         on_write: OnWrite | None = None,
         time_source: clock.Clock | None = None,
+        on_answer: OnAnswer = lambda *_: None,
     ) -> None:
         self._api = api_client
         self._configuration = api_client.configuration
         self._options = options
         self._on_write = on_write
+        self._on_answer = on_answer
         self._clock = time_source or clock.SystemClock()
         self._bucket = TokenBucket(options.write_rate_per_s, 2 * options.write_rate_per_s)
 
@@ -218,15 +221,20 @@ class Client:
         query = urllib.parse.urlencode({name.rstrip("_"): value for name, value in params.items()})
         base = self._configuration.host.rstrip("/")
         url = yarl.URL(f"{base}{url_path}{'?' if query else ''}{query}", encoded=True)
+        is_answered = False
         try:
             wrapped = await self._api.rest_client.request(
                 method, url, headers=await self._headers(headers), body=body, _request_timeout=limit
             )
             async with wrapped.response as response:
+                is_answered = True
+                self._on_answer(method, kind_of(url_path), response.status)
                 if response.status >= 400:
                     raise error_of(response.status, _message_in(await response.read(), response.reason))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+            if not is_answered:
+                self._on_answer(method, kind_of(url_path), 0)
             raise Unavailable(0, f"{method} {url_path}: {error or type(error).__name__}") from error
 
     async def _headers(self, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -256,10 +264,12 @@ async def load_configuration() -> Any:
 
 
 @contextlib.asynccontextmanager
-async def connect(options: settings.Settings, on_write: OnWrite | None = None) -> AsyncIterator[Client]:
+async def connect(
+    options: settings.Settings, on_write: OnWrite | None = None, on_answer: OnAnswer = lambda *_: None
+) -> AsyncIterator[Client]:
     """A client for the cluster that this process belongs to or that KUBECONFIG names."""
     api_client = aio.client.ApiClient(configuration=await load_configuration())
-    client = Client(api_client, options, on_write)
+    client = Client(api_client, options, on_write, on_answer=on_answer)
     try:
         yield client
     finally:

@@ -22,6 +22,8 @@ class Settings(pydantic_settings.BaseSettings):
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     """Port of probes, metrics and the read API."""
+    metrics_objects: int = pydantic.Field(default=5000, ge=0)
+    """Services, and jobs that have not ended, with metrics of their own; of more the first by name."""
 
     agent_image: str = "gpufleet.dev/gpufleet:0.1.0"
     """Image of the model agent beside every Triton server."""

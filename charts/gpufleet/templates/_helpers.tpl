@@ -36,6 +36,7 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_AGENT_IMAGE, value: {{ include "gpufleet.image" . | quote }}}
 - {name: GPUFLEET_TRITON_IMAGE, value: {{ .Values.triton.image | quote }}}
 - {name: GPUFLEET_LOG_LEVEL, value: {{ .Values.operator.logLevel | quote }}}
+- {name: GPUFLEET_METRICS_OBJECTS, value: {{ .Values.metrics.objects | quote }}}
 - {name: GPUFLEET_WORKERS, value: {{ .Values.operator.workers | quote }}}
 - {name: GPUFLEET_WRITE_RATE_PER_S, value: {{ .Values.operator.writeRate | quote }}}
 - {name: GPUFLEET_PROMETHEUS_URL, value: {{ .Values.prometheus.url | quote }}}

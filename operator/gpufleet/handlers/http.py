@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import prometheus_client
 import pydantic
 from aiohttp import web
+from prometheus_client import exposition, registry
 
 from gpufleet import clock, runtime, settings
 from gpufleet.decide.placement import whatif
@@ -19,6 +21,7 @@ from gpufleet.decide.training import progress
 from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
 from gpufleet.observe import progress as observing
+from gpufleet.report import objects
 from gpufleet.state import names
 
 
@@ -41,11 +44,11 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
     for url_path, answer in (
         ("/healthz", _healthz),
         ("/readyz", _readyz),
-        ("/metrics", _metrics),
         ("/snapshot", _snapshot),
         ("/progress", _progress),
     ):
         app.router.add_get(url_path, _bind(answer, life))
+    app.router.add_get("/metrics", _bind(functools.partial(_metrics, options.metrics_objects), life))
     app.router.add_get("/decisions", _ask_leader(decisions.read, life))
     app.router.add_get("/what-if", _ask_leader(decisions.suppose, life))
     runner = web.AppRunner(app, access_log=None)
@@ -99,9 +102,13 @@ async def _readyz(life: Life) -> web.Response:
     return web.json_response({"ready": is_ready, "role": role}, status=200 if is_ready else 503)
 
 
-async def _metrics(_: Life) -> web.Response:
-    headers = {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-    return web.Response(body=prometheus_client.generate_latest(), headers=headers)
+async def _metrics(limit: int, life: Life) -> web.Response:
+    """Of single objects only the leader tells; thousands of series are written beside the event loop."""
+    told: list[registry.Collector] = [prometheus_client.REGISTRY]
+    if life.cluster is not None and life.is_synced:
+        told.append(objects.Objects(life.cluster.read_snapshot(), limit))
+    body = await asyncio.to_thread(lambda: b"".join(map(exposition.generate_latest, told)))
+    return web.Response(body=body, headers={"Content-Type": exposition.CONTENT_TYPE_LATEST})
 
 
 async def _progress(life: Life) -> web.Response:

@@ -128,12 +128,16 @@ class Leader:
 
 async def lead(options: settings.Settings, life: http.Life) -> None:
     """Works as the leader until cancelled."""
-    async with kube.connect(options, _count_write) as client:
+    async with kube.connect(options, _count_write, _count_answer) as client:
         await Leader(client, options, life).run()
 
 
 def _count_write(verb: str, kind: str) -> None:
     metrics.API_WRITES.labels(verb, kind).inc()
+
+
+def _count_answer(method: str, kind: str, code: int) -> None:
+    metrics.API_REQUESTS.labels(method, kind, str(code)).inc()
 
 
 async def run_until(stop: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpufleet import clock, kube
 from gpufleet.api import meta
+from gpufleet.report import metrics
 from gpufleet.state import decision, names
 
 _FORGET_AFTER_S = 3600.0
@@ -38,6 +39,7 @@ class EventWriter:
         }
         path = kube.path("v1", "Event", namespace, name)
         await self.client.apply(path, body, manager=names.FIELD_MANAGER, force=True)
+        metrics.DECISIONS.labels(raw["kind"], event.reason).inc()
         self.seen.pop(name, None)
         self.seen[name] = (count + 1, now_s, first)
 

@@ -1,4 +1,7 @@
-"""Every Prometheus metric of the operator; labels are kinds and verbs, never names of objects."""
+"""The operator's own Prometheus metrics; labels are kinds, verbs and reasons, never names of objects.
+
+What is told of single objects is in `objects`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,14 @@ CYCLE_SECONDS = prometheus_client.Histogram(
 QUEUE_DEPTH = prometheus_client.Gauge("gpufleet_queue_depth", "Objects that wait to be reconciled.")
 API_WRITES = prometheus_client.Counter(
     "gpufleet_api_writes_total", "Writes sent to the API server.", ["verb", "kind"]
+)
+API_REQUESTS = prometheus_client.Counter(
+    "gpufleet_api_requests_total",
+    "Requests to the API server by the answer's HTTP status, 0 where none came; kopf's own are not counted.",
+    ["method", "kind", "code"],
+)
+DECISIONS = prometheus_client.Counter(
+    "gpufleet_decisions_total", "Decisions that became Events, by reason.", ["kind", "reason"]
 )
 AUTOSCALER_DECISIONS = prometheus_client.Counter(
     "gpufleet_autoscaler_decisions_total", "Decisions about the number of servers, by reason.", ["reason"]

@@ -16,7 +16,8 @@ from gpufleet_sandbox import binaries
 CHART = pathlib.Path(__file__).parents[3] / "charts" / "gpufleet"
 NAMESPACE = "gpufleet-system"
 SIMGPU = "simgpu.enabled=true"
-EVERYTHING = (SIMGPU, "podMonitor.enabled=true", "networkPolicy.enabled=true", "replicas=2")
+RULES = "prometheusRule.enabled=true"
+EVERYTHING = (SIMGPU, "podMonitor.enabled=true", RULES, "networkPolicy.enabled=true", "replicas=2")
 
 Object = dict[str, Any]
 

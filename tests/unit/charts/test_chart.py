@@ -88,7 +88,8 @@ def test_probes_ask_a_port_that_the_container_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "DaemonSet", "ConfigMap"]
+    "kind",
+    ["PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "PrometheusRule", "DaemonSet", "ConfigMap"],
 )
 def test_what_is_optional_is_off_unless_asked_for(kind: str) -> None:
     assert not of_kind(kind)

@@ -70,16 +70,21 @@ async def test_errors(status: int, error: type[kube.ApiError]) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"kind": "Status", "message": "in its own words"}, status=status)
 
-    async with serving(answer) as client:
+    counted: list[tuple[str, str, int]] = []
+    async with serving(answer, on_answer=lambda *told: counted.append(told)) as client:
         with pytest.raises(kube.ApiError) as raised:
             await client.get("/api/v1/pods")
+    assert counted == [("GET", "pods", status)]
     assert type(raised.value) is error
     assert (raised.value.status, raised.value.message) == (status, "in its own words")
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    answer: Answer, on_write: kube.OnWrite | None = None, **options: Any
+    answer: Answer,
+    on_write: kube.OnWrite | None = None,
+    on_answer: kube.OnAnswer = lambda *_: None,
+    **options: Any,
 ) -> AsyncIterator[kube.Client]:
     """A client whose API server answers everything with `answer`."""
     app = web.Application()
@@ -89,7 +94,9 @@ async def serving(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = aio.client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
     configuration.api_key["BearerToken"] = "bearer of-the-test"
-    client = kube.Client(aio.client.ApiClient(configuration), settings.Settings(**options), on_write)
+    client = kube.Client(
+        aio.client.ApiClient(configuration), settings.Settings(**options), on_write, on_answer=on_answer
+    )
     try:
         yield client
     finally:
@@ -191,9 +198,15 @@ async def test_an_answer_that_is_none_is_unavailable(body: bytes) -> None:
 
 async def test_no_server_at_all_is_unavailable() -> None:
     configuration = aio.client.Configuration(host="http://127.0.0.1:1")
-    client = kube.Client(aio.client.ApiClient(configuration), settings.Settings())
+    counted: list[tuple[str, str, int]] = []
+    client = kube.Client(
+        aio.client.ApiClient(configuration),
+        settings.Settings(),
+        on_answer=lambda *told: counted.append(told),
+    )
     with pytest.raises(kube.Unavailable):
         await client.get("/api/v1/pods")
+    assert counted == [("GET", "pods", 0)]
     await client.close()
 
 

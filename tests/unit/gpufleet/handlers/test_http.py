@@ -87,6 +87,14 @@ async def test_metrics(unused_tcp_port: int) -> None:
     assert b"gpufleet_leader 0.0" in body
 
 
+async def test_only_a_leader_that_has_seen_the_cluster_tells_of_objects(unused_tcp_port: int) -> None:
+    told = {}
+    for life in (build_leader(), build_leader(is_synced=False), STANDBY):
+        _, body = await ask(life, "/metrics", unused_tcp_port)
+        told[life.is_synced] = b'gpufleet_objects{kind="GPUPool",state="NotReady"} 1.0' in body
+    assert told == {True: True, False: False}
+
+
 def build_scaling_leader(number: int = 1) -> http.Life:
     """A leader that scales `vision` and has looked at it, if `number` is not 0."""
     life = build_leader()

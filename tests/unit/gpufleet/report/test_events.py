@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import prometheus_client
 import pytest
 
+from gpufleet import kube
 from gpufleet.report import events
 from gpufleet.state import decision
 from tests.unit.gpufleet import memory
@@ -34,6 +36,22 @@ async def test_a_repetition_counts_and_keeps_its_first_time() -> None:
     [again] = shown(client)
     assert (first["count"], again["count"]) == (1, 2)
     assert again["firstTimestamp"] == first["firstTimestamp"] < again["lastTimestamp"]
+
+
+async def test_decisions_are_counted_once_they_are_told() -> None:
+    writer, client, _ = build()
+    labels = {"kind": "GPUPool", "reason": "Counted"}
+
+    def count() -> float | None:
+        return prometheus_client.REGISTRY.get_sample_value("gpufleet_decisions_total", labels)
+
+    told = decision.Event("Normal", "Counted", "")
+    await writer.write(POOL, told)
+    assert count() == 1
+    client.failing[next(iter(client.objects))] = kube.Unavailable(0, "away")
+    with pytest.raises(kube.Unavailable):
+        await writer.write(POOL, told)
+    assert count() == 1
 
 
 @pytest.mark.parametrize(
