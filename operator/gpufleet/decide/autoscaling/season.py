@@ -6,6 +6,7 @@ Loads are packed as floats of four bytes, the oldest first; NaN is a bin without
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def measure_scatter(loads: bytes, ahead: int) -> float | None:
     return min((one for one in found if one is not None), default=None)
 
 
-def _measure_spread(off: NDArray[numpy.float32], factor: float) -> float | None:
+def _measure_spread(off: NDArray[numpy.floating[Any]], factor: float) -> float | None:
     known = off[numpy.isfinite(off)]
     if len(known) < FEWEST:
         return None
