@@ -43,6 +43,7 @@ MODEL = "timed-slowly"
 CODE = manifests.TIMED.replace("0.02 + 0.005", "0.2 + 0.08")
 QUEUE = 64
 MAX_SERVERS = 4
+OBJECTIVE = {"objective": {"latency": {"percentile": "P99", "targetMilliseconds": round(1000 * OBJECTIVE_S)}}}
 LOW, PEAK = 3.0, 21.0
 """Requests per second; a server carries about seven in time."""
 WARM_UP_S = 50.0
@@ -116,26 +117,31 @@ def cut(client: kubectl.Kubectl) -> None:
 
 
 def deploy(client: kubectl.Kubectl, number: int, one: Contestant) -> Station:
-    """The service with one server."""
+    """The service with one server, whoever is to scale it later."""
     namespace = f"bench-{number}"
     client.run("create", "namespace", namespace)
-    manifests.CODE[MODEL] = CODE
-    queue = {"defaultQueuePolicy": {"maxQueueSize": QUEUE}}
     spec: dict[str, Any] = {"replicas": 1, "autoscaling": {"mode": "Off", "maxReplicas": MAX_SERVERS}}
-    if one.make is None:
-        scaling = {
-            "maxReplicas": MAX_SERVERS,
-            "headroomPercent": one.target,
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": DOWN_WINDOW_S}},
-        }
-        latency = {"percentile": "P99", "targetMilliseconds": round(1000 * OBJECTIVE_S)}
-        spec = {"objective": {"latency": latency}, "autoscaling": scaling}
-    model = manifests.model(MODEL, batching=queue)
-    services.apply(client, manifests.service(namespace, services.NAME, [model], **spec))
+    apply(client, namespace, **spec, **(OBJECTIVE if one.make is None else {}))
     policy = one.make(one.target, 1, MAX_SERVERS) if one.make else None
     followed = fleet.Followed(namespace, policy)
     caller = callers.Caller(MODEL, 10 * OBJECTIVE_S, lambda: followed.ready)
     return Station(one, followed, caller)
+
+
+def apply(client: kubectl.Kubectl, namespace: str, **spec: Any) -> None:
+    manifests.CODE[MODEL] = CODE
+    model = manifests.model(MODEL, batching={"defaultQueuePolicy": {"maxQueueSize": QUEUE}})
+    services.apply(client, manifests.service(namespace, services.NAME, [model], **spec))
+
+
+def activate(client: kubectl.Kubectl, one: Station) -> None:
+    """From now on the operator scales it."""
+    scaling = {
+        "maxReplicas": MAX_SERVERS,
+        "headroomPercent": one.contestant.target,
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": DOWN_WINDOW_S}},
+    }
+    apply(client, one.followed.namespace, autoscaling=scaling, **OBJECTIVE)
 
 
 async def call_all(stations: list[Station], load: loads.Load) -> None:
@@ -152,8 +158,8 @@ async def teach(client: kubectl.Kubectl, stations: list[Station]) -> None:
     """Load until the profile of our services is there, as it would be in any that runs for long."""
     ours = [one for one in stations if one.contestant.name == OURS]
     began_s = time.monotonic()
-    # Enough to let batches of several sizes run, within what one server carries.
-    came_s = loads.constant(5.0, round(PROFILE_LIMIT_S)).arrivals(1)
+    # Enough to let batches of several sizes run, within what the one server carries.
+    came_s = loads.constant(6.5, round(PROFILE_LIMIT_S)).arrivals(1)
     calling = [asyncio.create_task(one.caller.run(came_s, began_s)) for one in ours]
     try:
         while True:
@@ -168,6 +174,8 @@ async def teach(client: kubectl.Kubectl, stations: list[Station]) -> None:
             task.cancel()
         await asyncio.gather(*calling, return_exceptions=True)
     print(f"profiles known after {time.monotonic() - began_s:.0f} s", flush=True)
+    for one in ours:
+        await asyncio.to_thread(activate, client, one)
 
 
 def judge(stations: list[Station], load: loads.Load) -> list[frontier.Point]:
