@@ -1,4 +1,4 @@
-"""gpufleet's autoscaler against HPA and KEDA on the real Triton. `make bench-autoscaling_real`.
+"""gpufleet's autoscaler against HPA and KEDA on the real Triton. `make bench-autoscaling-real`.
 
 Six services stand side by side, each in a namespace of its own and each with the same requests, a little
 later than its neighbour so that not all start servers at once. All time is short: scrapes, rates, windows

@@ -40,10 +40,10 @@ def find_violated(answers: Iterable[Answer], objective_s: float, from_s: float, 
 
 def integrate(intervals: Sequence[Interval], from_s: float, until_s: float) -> float:
     """Seconds that servers held a slice."""
-    ends = [*(one.at_s for one in intervals[1:]), math.inf]
+    ends = [one.at_s for one in intervals] + [math.inf]
     return sum(
         one.held * max(0.0, min(end_s, until_s) - max(one.at_s, from_s))
-        for one, end_s in zip(intervals, ends, strict=True)
+        for one, end_s in zip(intervals, ends[1:], strict=True)
     )
 
 
