@@ -42,9 +42,9 @@ check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-mig  ## All benchmarks
+bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-autoscaling-real bench-mig  ## All benchmarks
 bench-%: setup
-	@$(BIN)/python -m tests.bench.$*
+	@$(BIN)/python -m tests.bench.$(subst -,_,$*)
 
 generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metrics
 	@$(BIN)/python tools/generate_crds.py

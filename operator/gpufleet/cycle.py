@@ -9,7 +9,7 @@ from typing import Any
 
 from gpufleet import kube
 from gpufleet.apply import assignments
-from gpufleet.decide.autoscaling import memories
+from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.placement import assign, brakes, release
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
@@ -27,6 +27,10 @@ async def run_once(runtime: Runtime) -> None:
     with metrics.CYCLE_SECONDS.time():
         view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
         found = memories.scale_all(view, runtime.look, runtime.scaled.memories, now, runtime.worker.answers)
+        if runtime.past and found.memories:
+            # The next pass knows it: this one has decided.
+            remembered = recall.recall(found.memories, view.services, runtime.past)
+            found, runtime.past = dataclasses.replace(found, memories=remembered), {}
         runtime.scaled = found
         for question in found.questions:
             runtime.worker.ask(question, runtime.wake_cycle)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
-from gpufleet.decide.autoscaling import memories
+from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.observe import cluster
 from gpufleet.report import events, status
 from gpufleet.state import samples
@@ -34,6 +34,8 @@ class Runtime:
     """Has an object looked at without the wait for further changes of it."""
     look: samples.Look = samples.NOT_ASKED
     """What Prometheus said last."""
+    past: recall.Past = dataclasses.field(default_factory=dict)
+    """Loads from before the start, until a pass has taken them up."""
     scaled: memories.Pass = dataclasses.field(default_factory=memories.Pass)
     """What the last pass has found of the services that are scaled by load."""
     wake_cycle: Callable[[], None] = lambda: None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gpufleet_sandbox import binaries, charts, kubectl, local
@@ -78,13 +78,15 @@ def cluster() -> Iterator[kubectl.Kubectl]:
 
 
 @contextlib.contextmanager
-def provided() -> Iterator[tuple[local.LocalProvider, kubectl.Kubectl]]:
-    """The same, and what is behind it."""
+def provided(
+    values: Mapping[str, str] = charts.SANDBOX_VALUES,
+) -> Iterator[tuple[local.LocalProvider, kubectl.Kubectl]]:
+    """The same with these values of the chart, and what is behind it."""
     sandbox = local.LocalProvider(f"bench-{os.getpid()}", node_count=2)
     try:
         sandbox.up()
         client = kubectl.Kubectl(binaries.ensure("kubectl"), sandbox.kubeconfig())
-        charts.install(binaries.ensure("helm"), client.kubeconfig, charts.SANDBOX_VALUES)
+        charts.install(binaries.ensure("helm"), client.kubeconfig, values)
         node = client.get("nodes", "-l", "nvidia.com/mig.capable=true")["items"][0]["metadata"]["name"]
         client.run("label", "node", node, "nvidia.com/mig.config=demo", "--overwrite")
         slices = "nvidia.com/mig-1g.10gb"

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gpufleet import clock, cycle, kube, reconcile, runtime, settings, worker, workqueue
+from gpufleet.decide.autoscaling import recall
 from gpufleet.handlers import http, watch
-from gpufleet.observe import agents, cluster, progress, prometheus
+from gpufleet.observe import agents, cluster, past, progress, prometheus
 from gpufleet.report import metrics
 from gpufleet.sim import searches
 from gpufleet.state import samples
@@ -63,6 +64,7 @@ class Leader:
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
                 tasks.create_task(progress.ProgressPoller(self._cluster, self._options, self._clock).run())
                 tasks.create_task(prometheus.Sampler(self._options, self._note_look, self._clock).run())
+                tasks.create_task(past.Historian(self._options, self._note_past, self._clock).run())
         finally:
             self._life.is_synced, self._life.cluster, self._life.runtime = False, None, None
             await self._runtime.worker.close()
@@ -77,6 +79,9 @@ class Leader:
         self._runtime.look = look
         if self._cluster.scales_by_load():
             self._wanted.ring()
+
+    def _note_past(self, found: recall.Past) -> None:
+        self._runtime.past = found
 
     async def _work_on(self, key: runtime.Key) -> float | None:
         result = "error"

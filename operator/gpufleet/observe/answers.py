@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ _REMARK = ("PromQL warning:", "PromQL info:")
 _WARNINGS_TOLD = 3
 
 PodKey = tuple[str, str]
+ServiceKey = tuple[str, str]
 
 
 class PrometheusError(Exception):
@@ -57,6 +59,25 @@ class _Answer(msgspec.Struct, rename="camel"):
     is_partial: bool = False
 
 
+class _Course(msgspec.Struct, gc=False):
+    """One element of a range vector."""
+
+    metric: Labels
+    values: list[tuple[float, str]]
+
+
+class _Courses(msgspec.Struct, rename="camel"):
+    result_type: str = ""
+    result: list[_Course] = []
+
+
+class _RangeAnswer(_Answer, rename="camel"):
+    data: _Courses = msgspec.field(default_factory=_Courses)  # type: ignore[assignment]
+
+
+_Kind = TypeVar("_Kind", bound=_Answer)
+
+
 class Vector(msgspec.Struct):
     """The series of one answer; `missing` says what the storage could not read, where that is allowed."""
 
@@ -70,20 +91,31 @@ def parse(body: bytes, allow_partial: bool = False) -> Vector:
     Raises:
         PrometheusError: it is none, or only a part of it and that is not allowed.
     """
-    answer = _decode(body)
-    if answer.status != "success" or answer.data.result_type != "vector":
-        kind = answer.data.result_type or answer.status
-        raise PrometheusError(answer.error or f"the answer is a {kind[:100]}")
-    missing = _describe_missing(answer)
-    if missing and not allow_partial:
-        raise PrometheusError(f"the answer is partial: {missing}")
-    return Vector(answer.data.result, missing)
+    answer = _decode(body, _Answer)
+    return Vector(answer.data.result, _check(answer, "vector", allow_partial))
+
+
+def parse_range(body: bytes, allow_partial: bool = False) -> dict[ServiceKey, list[tuple[float, float]]]:
+    """Of each TritonService (seconds since the epoch, value) in the order of time; what is no number is not.
+
+    Raises:
+        PrometheusError: as `parse`.
+    """
+    answer = _decode(body, _RangeAnswer)
+    _check(answer, "matrix", allow_partial)
+    return {
+        (one.metric.namespace, one.metric.tritonservice): [
+            (at_s, value) for at_s, text in one.values if (value := _to_number(text)) is not None
+        ]
+        for one in answer.data.result
+        if one.metric.namespace and one.metric.tritonservice
+    }
 
 
 def describe(body: bytes) -> str:
     """What an answer that is an error says."""
     try:
-        return _decode(body).error[:300]
+        return _decode(body, _Answer).error[:300]
     except PrometheusError:
         return body[:100].decode(errors="replace")
 
@@ -163,12 +195,23 @@ def _most(series: Iterable[tuple[str, str, Series]]) -> dict[tuple[str, str], fl
     return found
 
 
-def _decode(body: bytes) -> _Answer:
+def _decode(body: bytes, kind: type[_Kind]) -> _Kind:
     try:
-        return msgspec.json.decode(body, type=_Answer)
+        return msgspec.json.decode(body, type=kind)
     # Labels that are no UTF-8, and nesting without end, are no MsgspecError.
     except (ValueError, RecursionError) as error:
         raise PrometheusError(f"the answer is not Prometheus's: {error}"[:300]) from error
+
+
+def _check(answer: _Answer, wanted: str, allow_partial: bool) -> str:
+    """What is missing in the answer, where that is allowed. Raises PrometheusError."""
+    if answer.status != "success" or answer.data.result_type != wanted:
+        kind = answer.data.result_type or answer.status
+        raise PrometheusError(answer.error or f"the answer is a {kind[:100]}")
+    missing = _describe_missing(answer)
+    if missing and not allow_partial:
+        raise PrometheusError(f"the answer is partial: {missing}")
+    return missing
 
 
 def _describe_missing(answer: _Answer) -> str:

@@ -31,6 +31,80 @@ _SECRETS = ("ca.crt", "tls.crt", "tls.key")
 _PARTIAL = {False: {"partial_response": "false", "deny_partial_response": "1"}, True: {}}
 
 
+class Asker:
+    """One query to Prometheus, bounded in time and size and not redirected."""
+
+    def __init__(self, options: settings.Settings) -> None:
+        self._options = options
+        self._tls: tuple[object, ssl.SSLContext | bool] | None = None
+
+    def open(self) -> aiohttp.ClientSession:
+        """Connections for one round.
+
+        None is kept so long that a proxy has closed it, and certificates may be changed at any time. Raises
+        answers.PrometheusError.
+        """
+        timeout = aiohttp.ClientTimeout(total=self._options.prometheus_timeout_s)
+        connector = aiohttp.TCPConnector(ssl=self._find_tls(), limit=CONNECTIONS)
+        return aiohttp.ClientSession(timeout=timeout, trust_env=False, connector=connector)
+
+    async def ask(self, session: aiohttp.ClientSession, query: str) -> answers.Vector:
+        """What there is now. Raises answers.PrometheusError."""
+        body = await self._post(session, "query", {"query": query})
+        return answers.parse(body, self._options.prometheus_allow_partial)
+
+    async def ask_range(
+        self, session: aiohttp.ClientSession, query: str, from_s: float, until_s: float, step_s: float
+    ) -> dict[answers.ServiceKey, list[tuple[float, float]]]:
+        """What there was at each step, both ends included. Raises answers.PrometheusError."""
+        form = {"query": query, "start": f"{from_s:.0f}", "end": f"{until_s:.0f}", "step": f"{step_s:.0f}"}
+        body = await self._post(session, "query_range", form)
+        return answers.parse_range(body, self._options.prometheus_allow_partial)
+
+    async def _post(self, session: aiohttp.ClientSession, path: str, form: Mapping[str, str]) -> bytes:
+        url = f"{self._options.prometheus_url.rstrip('/')}/api/v1/{path}"
+        wanted = {
+            **form,
+            "timeout": f"{self._options.prometheus_timeout_s:g}s",
+            **_PARTIAL[self._options.prometheus_allow_partial],
+        }
+        try:
+            headers = self._read_headers()
+            request = session.post(url, data=wanted, headers=headers, allow_redirects=False)
+            async with request as response:
+                body = await _read_at_most(response, LARGEST_ANSWER)
+                if response.status != 200:
+                    raise answers.PrometheusError(
+                        f"Prometheus answered {response.status}: {answers.describe(body)}"
+                    )
+        except TimeoutError as error:
+            raise answers.PrometheusError("Prometheus did not answer in time") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise answers.PrometheusError(f"Prometheus cannot be asked: {error}") from error
+        return body
+
+    def _read_headers(self) -> dict[str, str]:
+        """Read for every query: a token may be replaced at any time."""
+        path = _find_secret(self._options, "token")
+        if path is None:
+            return {}
+        token = path.read_bytes().strip()
+        if not token.isascii() or len(token.split()) != 1:
+            raise answers.PrometheusError(f"{path} is not one line of ASCII")
+        return {"Authorization": f"Bearer {token.decode()}"}
+
+    def _find_tls(self) -> ssl.SSLContext | bool:
+        """Made anew when a file has changed."""
+        paths = [_find_secret(self._options, name) for name in _SECRETS]
+        try:
+            stamp = [(path, path and path.stat().st_mtime_ns) for path in paths]
+            if self._tls is None or self._tls[0] != stamp:
+                self._tls = stamp, _build_tls(self._options.prometheus_url, *paths)
+        except (OSError, ValueError) as error:
+            raise answers.PrometheusError(f"{', '.join(_SECRETS)} cannot be used: {error}") from error
+        return self._tls[1]
+
+
 class Sampler:
     """Keeps `look` at the newest round; `on_look` hears of each."""
 
@@ -44,7 +118,7 @@ class Sampler:
         self._clock = time_source or clock.SystemClock()
         self._on_look = on_look
         self._queries = queries.build(options.prometheus_window)
-        self._tls: tuple[object, ssl.SSLContext | bool] | None = None
+        self._asker = Asker(options)
         self.look = samples.NOT_ASKED
 
     async def run(self) -> None:
@@ -79,16 +153,10 @@ class Sampler:
         self._on_look(look)
 
     async def _ask_all(self) -> tuple[Mapping[queries.Name, answers.Vector], tuple[str, ...]]:
-        """The answers that there are, and why there is no other.
-
-        Each round has connections of its own: none is kept so long that a proxy has closed it, and
-        certificates may be changed at any time.
-        """
-        timeout = aiohttp.ClientTimeout(total=self._options.prometheus_timeout_s)
-        connector = aiohttp.TCPConnector(ssl=self._find_tls(), limit=CONNECTIONS)
+        """The answers that there are, and why there is no other."""
         required = [name for name, query in self._queries.items() if query.required]
         others = [name for name, query in self._queries.items() if not query.required]
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False, connector=connector) as session:
+        async with self._asker.open() as session:
             found = await self._ask_each(session, required)
             for result in found.values():
                 if isinstance(result, answers.PrometheusError):
@@ -104,57 +172,13 @@ class Sampler:
 
         async def ask(name: queries.Name) -> answers.Vector | answers.PrometheusError:
             try:
-                return await self._ask(session, self._queries[name].text)
+                return await self._asker.ask(session, self._queries[name].text)
             except answers.PrometheusError as error:
                 return error
 
         wanted = list(names)
         results = await asyncio.gather(*(ask(name) for name in wanted))
         return dict(zip(wanted, results, strict=True))
-
-    async def _ask(self, session: aiohttp.ClientSession, query: str) -> answers.Vector:
-        allow_partial = self._options.prometheus_allow_partial
-        url = f"{self._options.prometheus_url.rstrip('/')}/api/v1/query"
-        form = {
-            "query": query,
-            "timeout": f"{self._options.prometheus_timeout_s:g}s",
-            **_PARTIAL[allow_partial],
-        }
-        try:
-            headers = self._read_headers()
-            request = session.post(url, data=form, headers=headers, allow_redirects=False)
-            async with request as response:
-                body = await _read_at_most(response, LARGEST_ANSWER)
-                if response.status != 200:
-                    raise answers.PrometheusError(
-                        f"Prometheus answered {response.status}: {answers.describe(body)}"
-                    )
-        except TimeoutError as error:
-            raise answers.PrometheusError("Prometheus did not answer in time") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise answers.PrometheusError(f"Prometheus cannot be asked: {error}") from error
-        return answers.parse(body, allow_partial)
-
-    def _read_headers(self) -> dict[str, str]:
-        """Read for every query: a token may be replaced at any time."""
-        path = _find_secret(self._options, "token")
-        if path is None:
-            return {}
-        token = path.read_bytes().strip()
-        if not token.isascii() or len(token.split()) != 1:
-            raise answers.PrometheusError(f"{path} is not one line of ASCII")
-        return {"Authorization": f"Bearer {token.decode()}"}
-
-    def _find_tls(self) -> ssl.SSLContext | bool:
-        """Made anew when a file has changed."""
-        paths = [_find_secret(self._options, name) for name in _SECRETS]
-        try:
-            stamp = [(path, path and path.stat().st_mtime_ns) for path in paths]
-            if self._tls is None or self._tls[0] != stamp:
-                self._tls = stamp, _build_tls(self._options.prometheus_url, *paths)
-        except (OSError, ValueError) as error:
-            raise answers.PrometheusError(f"{', '.join(_SECRETS)} cannot be used: {error}") from error
-        return self._tls[1]
 
 
 def _describe(found: Mapping[queries.Name, answers.Vector | answers.PrometheusError]) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ _PARTS = ("input", "infer", "output")
 _SERIES = "namespace, pod, model, model_name, version, engine, gpu_uuid, reason"
 _SUCCESS = "nv_inference_request_success"
 _FAILURE = "nv_inference_request_failure"
+# Service, revision, ReplicaSet, pod.
+_POD_OF_SERVICE = "(.+)-[0-9a-f]{10}-[0-9a-z]+-[0-9a-z]{5}"
 # Both spellings of whom a device belongs to: observe/answers says which of them is believed.
 _HOLDER = "namespace, pod, exported_namespace, exported_pod"
 
@@ -64,6 +66,17 @@ def build(window: str) -> dict[Name, Query]:
     In the order in which they may be lacking least: the last ones wait longest for a connection.
     """
     return {**_build_triton(window), "waiting": _WAITING, **_build_llm(window), **_build_dcgm()}
+
+
+def build_past(window: str) -> str:
+    """Load by TritonService, of hours in which pods came and went: their names say whose they were.
+
+    Only names that a Deployment of ours gives match, and only the scrape's own namespace and pod count.
+    """
+    served, failed = (_rate(name, window) for name in (_SUCCESS, _FAILURE))
+    offered = f"{served} + ({failed} or 0 * {served})"
+    whose = f'label_replace({offered}, "tritonservice", "$1", "pod", "{_POD_OF_SERVICE}")'
+    return f"sum by (namespace, tritonservice) ({whose})"
 
 
 _WAITING = Query(f"max by (namespace, tritonservice) ({WAITING})", "service")

@@ -114,7 +114,9 @@ def silence(sandbox: Any) -> Iterator[processes.Process]:
 def test_a_silent_prometheus_shrinks_nothing_and_is_named(
     fleet: kubectl.Kubectl, namespace: str, request: pytest.FixtureRequest
 ) -> None:
-    serve(fleet, namespace, minReplicas=1)
+    # With so short a window the number would shrink at the first round that said anything of less load.
+    hasty = {"scaleDown": {"stabilizationWindowSeconds": 5}}
+    serve(fleet, namespace, minReplicas=1, behavior=hasty)
     load.start(fleet, namespace, "doubler", 30, "--rate=25", "--concurrency=8")
     kubectl.wait_until("more servers", lambda: len(services.pods(fleet, namespace)) > 1, timeout_s=120)
     many = len(services.pods(fleet, namespace))

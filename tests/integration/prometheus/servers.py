@@ -127,9 +127,13 @@ def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> An
     return answer
 
 
-def build_sampler(url: str, **options: Any) -> prometheus.Sampler:
+def build_options(url: str, **options: Any) -> settings.Settings:
     wanted = {"prometheus_url": url, "prometheus_window": f"{WINDOW_S}s", **options}
-    return prometheus.Sampler(settings.Settings(**wanted), lambda look: None)
+    return settings.Settings(**wanted)
+
+
+def build_sampler(url: str, **options: Any) -> prometheus.Sampler:
+    return prometheus.Sampler(build_options(url, **options), lambda look: None)
 
 
 async def look(url: str, **options: Any) -> samples.Look:

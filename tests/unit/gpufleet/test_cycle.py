@@ -8,8 +8,9 @@ import pytest
 
 from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
+from gpufleet.decide.autoscaling import recall
 from gpufleet.observe import cluster
-from gpufleet.state import names
+from gpufleet.state import names, samples
 from tests import builders_api
 from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
@@ -86,3 +87,23 @@ async def test_an_outage_ends_the_pass() -> None:
         await case.run()
     case.client.failing.clear()
     assert await case.run() == ["apply a/status", "apply b/status"]
+
+
+async def test_the_past_is_taken_up_once_something_is_remembered() -> None:
+    """Of services that are scaled by load; not before Prometheus was asked."""
+    case = Case()
+    raw = builders_api.make_service("scaled", "team", autoscaling={"maxReplicas": 3})
+    raw["metadata"] |= {"uid": "uid-scaled", "generation": 1, "creationTimestamp": "1970-01-01T00:00:00Z"}
+    case.cluster.note_event("TritonService", "ADDED", case.client.add(raw))
+    now_s = case.runtime.clock.now().timestamp()
+    minutes = [60.0 * (now_s // 60 - 9 + number) for number in range(10)]
+    case.runtime.past = {("team", "scaled"): recall.build([(at_s, 5.0) for at_s in minutes])}
+    await case.run()
+    assert case.runtime.past, "nobody could take it up yet"
+    case.runtime.look = samples.Look(1, now_s)
+    await case.run()
+    assert not case.runtime.past
+    history = case.runtime.scaled.memories["uid-scaled"].history
+    assert len(memoryview(history.loads).cast("f")) >= 9
+    await case.run()
+    assert len(memoryview(case.runtime.scaled.memories["uid-scaled"].history.loads).cast("f")) >= 9

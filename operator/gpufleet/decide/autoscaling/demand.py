@@ -43,7 +43,7 @@ def weigh(
     if found is None or found.per_server <= 0:
         return None
     ahead = forecast.predict(past.history, past.start_s, now_s)
-    expected, margin = foresee(spec, offered, ahead, past.rehearsed)
+    expected, margin = foresee(spec, offered, ahead, past.rehearsed, found.per_server)
     if (arriving := readings.arriving or 0.0) > max(BURST * offered, offered + found.per_server / 2):
         expected = max(expected, arriving)
     return autoscaling.Demand(
@@ -63,6 +63,7 @@ def foresee(
     offered: float,
     ahead: forecast.Forecast | None,
     rehearsed: rehearsal.Choice = rehearsal.DEFAULT,
+    per_server: float = 0.0,
 ) -> tuple[float, float]:
     """(expected load, what is provided for beyond it), in requests per second."""
     expected = offered
@@ -70,8 +71,11 @@ def foresee(
         expected = max(offered, ahead.value)
     if spec.headroom_percent is not None:
         return expected, expected * spec.headroom_percent / (100 - spec.headroom_percent)
+    spare = rehearsed.spare * per_server
+    if rehearsed.follows_trend:
+        return expected, expected * rehearsed.margin + spare
     # The margin was rehearsed against what comes without being foreseen.
-    return expected, max(0.0, offered * (1 + rehearsed.margin) - expected)
+    return expected, max(0.0, offered * (1 + rehearsed.margin) + spare - expected)
 
 
 def describe(service: triton_service.TritonService, demand: autoscaling.Demand | None) -> str:

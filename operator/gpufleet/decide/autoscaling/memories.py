@@ -195,12 +195,19 @@ def _find_down_window_s(service: triton_service.TritonService, known: Remembered
 def _rehearse(
     spec: autoscaling.Autoscaling, history: forecast.History, known: Remembered
 ) -> rehearsal.Choice:
-    """Now and then, and not for all services in the same pass."""
+    """Now and then, and not for all services in one pass; at once where a trend is believed, or no more."""
     index = history.index
-    if index is None or index == known.history.index or (index - history.look_at) % rehearsal.EVERY:
+    if index is None or index == known.history.index:
         return known.rehearsed
-    ahead = max(1, math.ceil(known.starts.p90_s() / history.bin_s))
-    return rehearsal.choose(history.loads, ahead, spec.confidence_percent / 100, known.carries)
+    start_s = known.starts.p90_s()
+    ahead = forecast.predict(history, start_s, index * history.bin_s)
+    follows_trend = ahead is not None and ahead.method == "Trend"
+    is_same = follows_trend == known.rehearsed.follows_trend
+    if is_same and (index - history.look_at) % rehearsal.EVERY:
+        return known.rehearsed
+    bins = max(1, math.ceil(start_s / history.bin_s))
+    confidence = spec.confidence_percent / 100
+    return rehearsal.choose(history.loads, bins, confidence, known.carries, follows_trend=follows_trend)
 
 
 def _find_floors(

@@ -6,6 +6,7 @@ Loads are packed as floats of four bytes, the oldest first; NaN is a bin without
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -48,18 +49,25 @@ def find_period(loads: bytes, day: int, current: int) -> int:
 
 
 def measure_scatter(loads: bytes, ahead: int) -> float | None:
-    """Standard deviation of loads about where they were `ahead` bins before; None where too few are known.
+    """Standard deviation of independent loads about a steady course; None where too few are known.
 
-    By the median absolute deviation of the steps about their median, of the newest hour: neither leaps nor a
-    trend count. A step is the difference of two loads, hence the root of two.
+    By median absolute deviations, of the newest hour: of the steps from loads `ahead` bins before, about
+    their median, and of loads from the middle between those `ahead` bins before and after. Neither counts
+    leaps nor a trend, but a trend that turns shows in the first, and many leaps in the second: the smaller
+    counts. Independent loads vary by a factor of two more in a step, of 1.5 from the middle.
     """
-    values = numpy.frombuffer(loads[-(SCATTER + ahead) * 4 :], numpy.float32)
-    steps = values[ahead:] - values[:-ahead]
-    steps = steps[numpy.isfinite(steps)]
-    if len(steps) < FEWEST:
+    values = numpy.frombuffer(loads[-(SCATTER + 2 * ahead) * 4 :], numpy.float32)
+    steps = (values[ahead:] - values[:-ahead])[-SCATTER:]
+    bends = values[ahead:-ahead] - (values[: -2 * ahead] + values[2 * ahead :]) / 2
+    found = [_measure_spread(steps, 2.0), _measure_spread(bends, 1.5)]
+    return min((one for one in found if one is not None), default=None)
+
+
+def _measure_spread(off: NDArray[numpy.floating[Any]], factor: float) -> float | None:
+    known = off[numpy.isfinite(off)]
+    if len(known) < FEWEST:
         return None
-    off = numpy.abs(steps - numpy.median(steps))
-    return float(numpy.median(off)) * _MAD / math.sqrt(2)
+    return float(numpy.median(numpy.abs(known - numpy.median(known)))) * _MAD / math.sqrt(factor)
 
 
 def _is_peak(likeness: NDArray[numpy.float64], lag: int) -> bool:

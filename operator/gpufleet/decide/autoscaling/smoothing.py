@@ -1,7 +1,8 @@
-"""A line through the newest loads: Holt's linear method with a damped trend.
+"""A line through the newest loads: Holt's linear method, damped where it reaches beyond them.
 
 Equations as in Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd edition, §8.2
-(https://otexts.com/fpp3/holt.html#damped-trend-methods).
+(https://otexts.com/fpp3/holt.html). Only what is foreseen is damped: a line that is damped at every load lags
+behind a steady rise for ever, with these weights by more than the last load does.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ class Line(NamedTuple):
 
 
 def advance(line: Line | None, value: float | None, weights: Weights) -> Line | None:
-    """One bin later. A bin without a value moves the line on as it was expected."""
+    """One bin later. A bin without a value moves the line on as it was foreseen."""
     if line is None:
         return None if value is None else Line(value)
-    slope = PHI * line.slope
-    expected = line.level + slope
     if value is None:
-        return Line(expected, slope)
+        slope = PHI * line.slope
+        return Line(line.level + slope, slope)
+    expected = line.level + line.slope
     level = expected + weights.alpha * (value - expected)
-    return Line(level, weights.beta * (level - line.level) + (1 - weights.beta) * slope)
+    return Line(level, weights.beta * (level - line.level) + (1 - weights.beta) * line.slope)
 
 
 def reach(line: Line, ahead: int) -> float:

@@ -153,6 +153,54 @@ def test_a_part_is_used_where_that_is_allowed(fields: dict[str, Any], missing: s
     assert (found.missing, len(found.series)) == (missing, 1)
 
 
+def matrix(*courses: tuple[dict[str, str], list[str]], **fields: Any) -> bytes:
+    """A value a minute."""
+    result = [
+        {"metric": metric, "values": [[60.0 * number, one] for number, one in enumerate(values)]}
+        for metric, values in courses
+    ]
+    return json.dumps(
+        {"status": "success", "data": {"resultType": "matrix", "result": result}, **fields}
+    ).encode()
+
+
+VISION = {"namespace": "team-a", "tritonservice": "vision"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(matrix(), {}, id="nothing"),
+        pytest.param(
+            matrix((VISION, ["1", "2.5"])), {("team-a", "vision"): [(0.0, 1.0), (60.0, 2.5)]}, id="values"
+        ),
+        pytest.param(
+            matrix((VISION, ["NaN", "-1", "+Inf", "3"])),
+            {("team-a", "vision"): [(180.0, 3.0)]},
+            id="no numbers",
+        ),
+        pytest.param(matrix(({"namespace": "team-a"}, ["1"])), {}, id="whose it is, is not known"),
+        pytest.param(matrix(({"tritonservice": "vision"}, ["1"])), {}, id="nor from where"),
+    ],
+)
+def test_courses(body: bytes, expected: dict[tuple[str, str], list[tuple[float, float]]]) -> None:
+    assert answers.parse_range(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        pytest.param(b"<html>login</html>", "not Prometheus's", id="a login page"),
+        pytest.param(vector(), "a vector", id="a vector"),
+        pytest.param(b'{"status":"error","error":"query timed out"}', "query timed out", id="an error"),
+        pytest.param(matrix(warnings=[THANOS]), THANOS, id="a part is lacking"),
+    ],
+)
+def test_what_is_no_range_is_refused(body: bytes, said: str) -> None:
+    with pytest.raises(answers.PrometheusError, match=said):
+        answers.parse_range(body)
+
+
 NUMBERS = st.one_of(
     st.floats().map(str),
     st.sampled_from(["NaN", "+Inf", "-Inf", "1e400", "1_0", " 1", "0x1", "", "1e15", "1e-320"]),

@@ -28,3 +28,30 @@ def test_what_is_provided_for(
     found = forecast.Forecast(ahead[1], ahead[0]) if ahead else None
     given, rehearsed = make_spec(**spec), rehearsal.Choice(margin=0.3)
     assert demand.foresee(given, 80.0, found, rehearsed) == pytest.approx((expected, margin))
+
+
+@pytest.mark.parametrize(
+    ("rehearsed", "ahead", "margin"),
+    [
+        pytest.param(rehearsal.Choice(margin=0.0, spare=0.5), None, 5.0, id="half a server"),
+        pytest.param(
+            rehearsal.Choice(margin=0.0, spare=0.5), ("Seasonal", 83.0), 2.0, id="a season takes of it"
+        ),
+        pytest.param(
+            rehearsal.Choice(margin=0.1, follows_trend=True), ("Trend", 90.0), 9.0, id="beyond the trend"
+        ),
+        pytest.param(
+            rehearsal.Choice(margin=0.0, spare=0.5, follows_trend=True),
+            ("Trend", 70.0),
+            5.0,
+            id="beyond what comes while a trend falls",
+        ),
+    ],
+)
+def test_margin_of_a_rehearsal(
+    rehearsed: rehearsal.Choice, ahead: tuple[Any, float] | None, margin: float
+) -> None:
+    """80 requests per second come, and a server carries 10."""
+    found = forecast.Forecast(ahead[1], ahead[0]) if ahead else None
+    given = make_spec()
+    assert demand.foresee(given, 80.0, found, rehearsed, 10.0)[1] == pytest.approx(margin)

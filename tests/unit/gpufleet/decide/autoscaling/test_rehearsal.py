@@ -49,7 +49,28 @@ def test_choice(loads: list[float], ahead: int, margin: float, window: int) -> N
 
 def test_a_slower_start_takes_more() -> None:
     rising = ramp(2.0)
-    assert choose(rising, 5).margin > choose(rising, 1).margin
+    assert choose(rising, 5).spare > choose(rising, 1).spare
+
+
+@pytest.mark.parametrize(
+    ("loads", "provided"),
+    [
+        # Two bins and a start of one bring 6 at any height, which is two thirds of a server.
+        pytest.param(ramp(2.0), (0.0, 0.25), id="a rise needs as much at any height"),
+        pytest.param([10.0 * 1.1 ** (one // 5) for one in range(120)], (0.1, 0.0), id="growth needs a share"),
+    ],
+)
+def test_what_is_provided(loads: list[float], provided: tuple[float, float]) -> None:
+    found = choose(loads)
+    assert (found.margin, found.spare) == provided
+
+
+def test_beyond_a_trend_a_rise_needs_less() -> None:
+    rising = pack(ramp(2.0))
+    alone = rehearsal.choose(rising, 5, 0.7, CAPACITY)
+    beyond = rehearsal.choose(rising, 5, 0.7, CAPACITY, follows_trend=True)
+    assert beyond.spare < alone.spare
+    assert (alone.follows_trend, beyond.follows_trend) == (False, True)
 
 
 def test_more_confidence_never_misses_more() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,44 @@ def test_what_earlier_periods_say(
     values: list[float], period: int, ahead: int, expected: float | None
 ) -> None:
     assert season.read(pack(values), period, ahead) == expected
+
+
+def noisy(course: Callable[[int], float]) -> list[float]:
+    """With a standard deviation of 5."""
+    rng = random.Random(1)
+    return [course(minute) + rng.gauss(0.0, 5.0) for minute in range(200)]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 5])
+@pytest.mark.parametrize(
+    "course",
+    [
+        pytest.param(lambda minute: 100.0, id="constant"),
+        pytest.param(lambda minute: 10.0 * minute, id="a trend"),
+        pytest.param(lambda minute: 20.0 * min(minute, 170), id="a trend that has ended"),
+        pytest.param(lambda minute: 5000 - 20.0 * max(minute, 170), id="a trend that has begun"),
+        pytest.param(lambda minute: 500.0 if minute % 60 < 30 else 100.0, id="leaps"),
+        pytest.param(lambda minute: 1000.0 - 500 * math.cos(minute / 30), id="a wave"),
+    ],
+)
+def test_scatter_is_that_of_the_noise(course: Callable[[int], float], ahead: int) -> None:
+    found = season.measure_scatter(pack(noisy(course)), ahead)
+    assert found is not None
+    assert 3.0 < found < 8.0
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([], None, id="nothing"),
+        pytest.param([1.0] * 6, None, id="too few"),
+        pytest.param([1.0] * 9, 0.0, id="enough"),
+        pytest.param([1.0, GAP] * 40, 0.0, id="gaps"),
+        pytest.param([GAP] * 80, None, id="only gaps"),
+    ],
+)
+def test_scatter_of_little(values: list[float], expected: float | None) -> None:
+    assert season.measure_scatter(pack(values), 2) == expected
 
 
 @settings(deadline=None, max_examples=50)

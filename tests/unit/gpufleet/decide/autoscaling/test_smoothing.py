@@ -20,8 +20,8 @@ loads = st.floats(0, 1e6)
         pytest.param(None, 5.0, Line(5.0, 0.0), id="the first"),
         pytest.param(Line(10.0, 0.0), 10.0, Line(10.0, 0.0), id="as expected"),
         pytest.param(Line(10.0, 0.0), 14.0, Line(12.0, 1.0), id="higher"),
-        # Expected 10 + 0.95 × 2 = 11.9; level 11.9 + 0.5 × 1.1; slope 0.5 × 2.45 + 0.5 × 0.95 × 2.
-        pytest.param(Line(10.0, 2.0), 13.0, Line(12.45, 2.175), id="rising"),
+        # Expected 10 + 2 = 12; level 12 + 0.5 × 1; slope 0.5 × 2.5 + 0.5 × 2.
+        pytest.param(Line(10.0, 2.0), 13.0, Line(12.5, 2.25), id="rising"),
         pytest.param(Line(10.0, 2.0), None, Line(11.9, 1.9), id="a gap"),
     ],
 )
@@ -41,6 +41,18 @@ def test_one_bin_later(line: Line | None, value: float | None, expected: Line | 
 def test_ahead(line: Line, ahead: int, reach: float, peak: float) -> None:
     assert smoothing.reach(line, ahead) == pytest.approx(reach)
     assert smoothing.peak(line, ahead) == pytest.approx(peak)
+
+
+@given(st.floats(0, 1e4), st.floats(-1e3, 1e3))
+def test_a_steady_rise_is_met(first: float, slope: float) -> None:
+    """The level, and so the slope, to a hundredth of a bin's rise: the last load is off by a whole one."""
+    line: Line | None = None
+    for one in range(100):
+        line = smoothing.advance(line, first + slope * one, smoothing.LOAD)
+    assert line == (
+        pytest.approx(first + slope * 99, abs=0.01 * abs(slope) + 1e-6),
+        pytest.approx(slope, 0.01),
+    )
 
 
 @given(loads, st.floats(-1e6, 1e6), st.integers(1, smoothing.LONGEST))
