@@ -32,6 +32,13 @@ CONFLICT = "Conflict"
 WRITE_REFUSED = "WriteRefused"
 NO_MATCHING_ACCELERATOR = "NoMatchingAccelerator"
 INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+EXCEEDS_FLEET = "ExceedsFleet"
+TOPOLOGY_UNSATISFIABLE = "TopologyUnsatisfiable"
+PLACES_LOST = "PlacesLost"
+LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET)
+"""Of a gang that waits for devices: time or more nodes help, so that it is not stalled."""
+TAKEN_BACK = (PLACES_LOST,)
+"""Of a gang whose places the fleet cycle has taken back: its attempt ends, and it waits again."""
 MIG_NOT_SUPPORTED = "MigNotSupported"
 NO_MATCHING_NODES = "NoMatchingNodes"
 UNKNOWN_DEVICE_CLASS = "UnknownDeviceClass"

@@ -83,6 +83,8 @@ def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) 
         return _Step(verdicts.judge_success(entry.attempt), rendezvous, account=account)
     if entry.ended_by == "Suspended":
         return _Step(verdicts.judge_suspended(is_ending=True), rendezvous, account=account)
+    if entry.ended_by in reasons.TAKEN_BACK:
+        return _Step(verdicts.judge_taken_back(entry, is_ending=True), rendezvous, account=account)
     told = (decision.Event("Warning", entry.ended_by, verdicts.tell(entry)),)
     if final := retry.find_final(view.job, account):
         return _Step(statuses.Verdict(False, *final), account=account, events=told)
@@ -102,6 +104,8 @@ def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
         message = "no time of activeDeadlineSeconds is left for another attempt"
         return _Step(statuses.Verdict(False, reasons.DEADLINE_EXCEEDED, message))
     if given == 0:
+        if last is not None and last.ended_by in reasons.TAKEN_BACK and _was_taken_back(job):
+            return _Step(verdicts.judge_taken_back(last, is_ending=is_ending))
         return _Step(verdicts.judge_waiting(job))
     if is_ending:
         return _Step(verdicts.judge_restart(last, "waiting for its workers to end"))
@@ -110,6 +114,12 @@ def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
         verdict = verdicts.judge_restart(last, f"the next attempt starts {wait_s} s after it ended")
         return _Step(verdict, again_s=(due - now).total_seconds())
     return _start(view, given, now, last)
+
+
+def _was_taken_back(job: training_job.TrainingJob) -> bool:
+    """Until the cycle has looked at the gang again."""
+    given = job.status.assignment
+    return given is not None and given.reason in reasons.TAKEN_BACK
 
 
 def _start(
