@@ -35,10 +35,15 @@ INSUFFICIENT_CAPACITY = "InsufficientCapacity"
 EXCEEDS_FLEET = "ExceedsFleet"
 TOPOLOGY_UNSATISFIABLE = "TopologyUnsatisfiable"
 PLACES_LOST = "PlacesLost"
-LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET)
+PREEMPTED = "Preempted"
+SHRUNK = "Shrunk"
+AWAITING_PREEMPTION = "AwaitingPreemption"
+LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET, AWAITING_PREEMPTION)
 """Of a gang that waits for devices: time or more nodes help, so that it is not stalled."""
-TAKEN_BACK = (PLACES_LOST,)
+TAKEN_BACK = (PLACES_LOST, PREEMPTED)
 """Of a gang whose places the fleet cycle has taken back: its attempt ends, and it waits again."""
+TAKING = (PREEMPTED, SHRUNK)
+"""Of a gang that gives something up: written only if nothing has changed since it was decided."""
 MIG_NOT_SUPPORTED = "MigNotSupported"
 NO_MATCHING_NODES = "NoMatchingNodes"
 UNKNOWN_DEVICE_CLASS = "UnknownDeviceClass"

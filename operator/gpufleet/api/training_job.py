@@ -126,6 +126,12 @@ class JobAssignment(meta.Schema):
             description="Where its workers belong, or while it waits what is kept for it; unset: anywhere."
         ),
     ] = None
+    resized_at: Annotated[
+        datetime.datetime | None, pydantic.Field(description="When its size last changed while it ran.")
+    ] = None
+    shed_workers: Annotated[
+        meta.Count, pydantic.Field(description="Workers that it gave up for others then.")
+    ] = 0
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
 

@@ -15,6 +15,8 @@ EndedBy = Literal[
     "Completed",
     "Suspended",
     "PlacesLost",
+    "Preempted",
+    "Resized",
     "Infrastructure",
     "UserError",
     "OutOfMemory",
@@ -23,7 +25,7 @@ EndedBy = Literal[
     "DeadlineExceeded",
 ]
 """How an attempt ended."""
-NO_FAILURE: tuple[EndedBy, ...] = ("Completed", "Suspended", "PlacesLost")
+NO_FAILURE: tuple[EndedBy, ...] = ("Completed", "Suspended", "PlacesLost", "Preempted", "Resized")
 """What costs the job none of its attempts."""
 
 Number = Annotated[int, pydantic.Field(ge=0, le=2**53)]

@@ -113,6 +113,7 @@ _WARNINGS = frozenset(
         reasons.EXCEEDS_FLEET,
         reasons.TOPOLOGY_UNSATISFIABLE,
         reasons.PLACES_LOST,
+        reasons.PREEMPTED,
     }
 )
 

@@ -11,7 +11,7 @@ import datetime
 from collections.abc import Mapping
 
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import training_job, triton_service
+from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
@@ -46,14 +46,17 @@ def plan(
     limits: brakes.Limits = brakes.NONE,
 ) -> Plan:
     """As `assign`, with what became of the scalings on the way."""
-    scalings = brakes.limit_shrinking(view.services, scalings, limits.disruption_gpus_per_hour, now)
+    budget = limits.disruption_gpus_per_hour
+    spent = brakes.spent_on_gangs(view.jobs, now)
+    scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
     services = [
         (service, _assign_service(service, view, resolver, pods, scalings)) for service in view.services
     ]
     books = booking.Books(view)
-    gangs = admission.Admission(view, resolver, books, pods, now)
+    left = brakes.count_left(view, scalings, budget, now)
+    gangs = admission.Admission(view, resolver, books, pods, limits, left, now)
     gangs.settle()
     lacking = books.book_all(promises.of_services(services, pods))
     services = list(surge.grant(services, books, pods, lacking))
@@ -119,4 +122,12 @@ def _changed(
     value: triton_service.ServiceAssignment | training_job.JobAssignment,
 ) -> assignments.Assignment:
     metadata = subject.metadata
-    return assignments.Assignment(kind, metadata.namespace, metadata.name, metadata.uid, value.to_wire())
+    taking = isinstance(value, training_job.JobAssignment) and value.reason in reasons.TAKING
+    return assignments.Assignment(
+        kind,
+        metadata.namespace,
+        metadata.name,
+        metadata.uid,
+        value.to_wire(),
+        resource_version=metadata.resource_version if taking else "",
+    )

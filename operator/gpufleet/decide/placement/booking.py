@@ -75,6 +75,10 @@ class Books:
             free -= self.kept[node][assigned.resource]
         return free // assigned.count if free > 0 else 0
 
+    def count_unkept(self, node: str, assigned: accelerators.AssignedAccelerator) -> int:
+        """As `count_free`, without what is kept for gangs that wait."""
+        return self.free[node][assigned.resource] - self.kept[node][assigned.resource]
+
     def take(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Takes room for pods on a node that has it."""
         self.free[node][assigned.resource] -= pods * assigned.count

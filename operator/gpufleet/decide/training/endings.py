@@ -10,7 +10,7 @@ import datetime
 from typing import cast
 
 from gpufleet.api import reasons, training_record
-from gpufleet.decide.training import failure, mpi, outcome, progress, pulls
+from gpufleet.decide.training import failure, mpi, outcome, progress, pulls, resize
 from gpufleet.state import children, fleet, names, view
 
 EVIDENCE_S = 5.0
@@ -36,7 +36,7 @@ def find(view: view.JobView, newest: children.Child, now: datetime.datetime) -> 
         return _find_failure(view, newest, ended_at, now)
     if view.job.spec.suspend:
         return Ending(failure.Failure("Suspended", "spec.suspend is set"), now)
-    if taken := _find_taken_back(view):
+    if taken := _find_taken_back(view) or resize.find_ending(view, newest):
         return Ending(taken, now)
     found = broken or pulls.find(view, newest, now)[0]
     if found is not None:

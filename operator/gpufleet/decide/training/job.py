@@ -24,6 +24,7 @@ from gpufleet.decide.training import (
     outcome,
     precision,
     progress,
+    resize,
     retry,
     verdicts,
 )
@@ -38,6 +39,7 @@ class _Step:
 
     verdict: statuses.Verdict
     apply: tuple[Mapping[str, Any], ...] = ()
+    scale: Mapping[children.ChildRef, int] = dataclasses.field(default_factory=dict)
     attempt: int | None = None
     account: history.Account | None = None
     again_s: float | None = None
@@ -76,14 +78,16 @@ def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) 
     ending = endings.find(view, newest, now)
     if ending is None or ending.wait_s:
         again_s = ending.wait_s if ending else endings.find_next_look_s(view, newest, now)
-        return _Step(verdicts.judge_running(view, newest), rendezvous, again_s=again_s)
+        size = resize.find_size(view, newest) if ending is None else None
+        scale = {} if size is None else {newest.ref: size}
+        return _Step(verdicts.judge_running(view, newest), rendezvous, scale=scale, again_s=again_s)
     account = history.record(view.job, newest, ending)
     entry = account.records[0]
     if entry.ended_by == "Completed":
         return _Step(verdicts.judge_success(entry.attempt), rendezvous, account=account)
     if entry.ended_by == "Suspended":
         return _Step(verdicts.judge_suspended(is_ending=True), rendezvous, account=account)
-    if entry.ended_by in reasons.TAKEN_BACK:
+    if entry.ended_by in (*reasons.TAKEN_BACK, "Resized"):
         return _Step(verdicts.judge_taken_back(entry, is_ending=True), rendezvous, account=account)
     told = (decision.Event("Warning", entry.ended_by, verdicts.tell(entry)),)
     if final := retry.find_final(view.job, account):
@@ -163,6 +167,7 @@ def _report(
     return decision.Decision(
         status=status,
         apply=step.apply,
+        scale=step.scale,
         keep=lifecycle.find_kept(view, newest),
         events=(*step.events, *statuses.events_of_change(old, conditions)),
         requeue_after_s=step.again_s,

@@ -87,7 +87,9 @@ class Ground:
     def rooms_with(self, assigned: Assigned, freed: Mapping[str, int]) -> list[int]:
         """As `rooms`, once so many units of the resource more are free on these nodes."""
         return [
-            max(0, self._books.count_free(name, assigned) + freed.get(name, 0)) // assigned.count
+            max(0, self._books.count_unkept(name, assigned) + freed.get(name, 0)) // assigned.count
+            if self._nodes[name].is_usable
+            else 0
             for name in self.tree_of(assigned).names
         ]
 
@@ -122,6 +124,10 @@ class Ground:
             if len(domains) <= LISTED_NODES or level == 0:
                 return _build(levels[: level + 1], domains)
         return None
+
+    def hold(self, places: Places) -> topologies.Placement:
+        """Places node by node, to be kept for a gang that waits."""
+        return _build([topologies.NODE_LEVEL], {(name,): here for name, here in places.items()})
 
     def nodes_in(
         self, assigned: Assigned, placement: topologies.Placement

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import reasons, training_job
@@ -39,6 +39,25 @@ class Gang:
     def reach(self) -> set[str]:
         """Nodes to which its pods may go."""
         return {name for _, nodes in self.domains for name in nodes}
+
+
+def note_leaving(view: snapshot.Snapshot, books: booking.Books, pods: promises.PodsByOwner) -> None:
+    """What workers hold whose gang has been told to end or to shrink, before they are told so themselves."""
+    usable = {node.name for node in view.nodes if node.is_usable}
+    for job in view.jobs:
+        given = job.status.assignment
+        if given is None or given.reason not in (*reasons.TAKEN_BACK, *reasons.TAKING):
+            continue
+        for pod in pods.of(owner_of(job)):
+            is_leaving = not given.workers or read_index(pod) >= given.workers
+            if is_leaving and pod.node in usable and not pod.is_terminal and not pod.deleting:
+                books.ending[pod.node].update(pod.requests)
+
+
+def read_index(pod: fleet.Pod) -> int:
+    """The worker's rank; shrinking an Indexed Job ends those with the highest."""
+    text = pod.labels.get(names.COMPLETION_INDEX_ANNOTATION, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def owner_of(job: Job) -> promises.Owner:
@@ -125,13 +144,14 @@ def _read(view: snapshot.Snapshot, ground: grounds.Ground, pods: promises.PodsBy
             assigned=given.accelerator,
             placement=given.placement,
             missing=promises.count_missing(job, given, own),
-            bound=Counter(pod.node for pod in own if _holds(pod)),
+            bound=count_bound(own),
             domains=list(ground.nodes_in(given.accelerator, given.placement)),
         )
 
 
-def _holds(pod: fleet.Pod) -> bool:
-    return bool(pod.node) and not pod.is_terminal and not pod.deleting
+def count_bound(pods: Iterable[fleet.Pod]) -> Counter[str]:
+    """Workers by node, of those that hold their devices for good."""
+    return Counter(pod.node for pod in pods if pod.node and not pod.is_terminal and not pod.deleting)
 
 
 def _take_shares(gang: Gang, books: booking.Books) -> Counter[str]:
