@@ -42,6 +42,7 @@ LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET, AWAITING_PREEMPTION)
 """Of a gang that waits for devices: time or more nodes help, so that it is not stalled."""
 TAKEN_BACK = (PLACES_LOST, PREEMPTED)
 """Of a gang whose places the fleet cycle has taken back: its attempt ends, and it waits again."""
+GROWN = "Grown"
 TAKING = (PREEMPTED, SHRUNK)
 """Of a gang that gives something up: written only if nothing has changed since it was decided."""
 MIG_NOT_SUPPORTED = "MigNotSupported"

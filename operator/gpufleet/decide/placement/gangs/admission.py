@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Hashable, Sequence
 
@@ -9,9 +10,9 @@ from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, promises
 from gpufleet.decide.placement.gangs import ground as grounds
+from gpufleet.decide.placement.gangs import growing, placed, taking
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
-from gpufleet.decide.placement.gangs import placed, taking
 from gpufleet.decide.placement.gangs import victims as finding
 from gpufleet.decide.training import outcome
 from gpufleet.state import snapshot
@@ -43,7 +44,8 @@ class Admission:
         self._given: dict[str, Given] = {}
         self._released: set[str] = set()
         self._stuck: dict[Hashable, str] = {}
-        self._heads: set[Hashable] = set()
+        self._heads: set[tuple[str, str | None]] = set()
+        self._grower = growing.Grower(self._ground, books, pods, limits, now)
 
     def settle(self) -> None:
         """Books the places of gangs that have some, and keeps those that were freed for one that waits."""
@@ -77,11 +79,18 @@ class Admission:
             else:
                 waiting.append(job)
         found += [(job, self._admit(job)) for job in self._order.sort(waiting)]
+        found += self._grower.grow(self._view_of_others(), self._heads)
         # What is taken is written first: it is not given before.
         taken = [
             (job, self._given[uid]) for job in self._view.jobs if (uid := job.metadata.uid) in self._given
         ]
         return [*taken, *found]
+
+    def _view_of_others(self) -> snapshot.Snapshot:
+        """Gangs of which nothing has been decided in this pass."""
+        decided = self._given.keys() | self._released
+        jobs = tuple(job for job in self._view.jobs if job.metadata.uid not in decided)
+        return dataclasses.replace(self._view, jobs=jobs)
 
     def _admit(self, job: Job) -> Given:
         """As many workers as fit now, if the smallest gang does."""

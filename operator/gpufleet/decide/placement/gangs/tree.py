@@ -98,6 +98,10 @@ class Tree:
             return ask.count_workers(ask.required, max(sums[ask.required], default=0))
         return ask.count_workers(0, sum(sums[0]))
 
+    def domains_at(self, level: int) -> list[Path | None]:
+        """The domain of each node."""
+        return [self.domain_of(node, level) for node in range(len(self.names))]
+
     def domain_of(self, node: int, level: int) -> Path | None:
         """None for a node that is in no domain."""
         if node >= len(self._leaves):

@@ -11,7 +11,13 @@ from gpufleet.api import reasons
 
 PAGES = pathlib.Path(__file__).parents[6] / "docs" / "runbooks" / "training"
 REASONS = sorted(
-    {*reasons.LACK_OF_ROOM, *reasons.TAKEN_BACK, *reasons.TAKING, reasons.TOPOLOGY_UNSATISFIABLE}
+    {
+        *reasons.LACK_OF_ROOM,
+        *reasons.TAKEN_BACK,
+        *reasons.TAKING,
+        reasons.TOPOLOGY_UNSATISFIABLE,
+        reasons.GROWN,
+    }
 )
 
 
