@@ -34,8 +34,7 @@ async def run_once(runtime: Runtime) -> None:
         runtime.scaled = found
         for question in found.questions:
             runtime.worker.ask(question, runtime.wake_cycle)
-        limits = brakes.Limits(runtime.settings.disruption_gpus_per_hour, runtime.settings.surge_gpus)
-        plan = assign.plan(release.leave_out(view), found.scalings, now, limits)
+        plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
         telemetry.note(runtime.scaled)
         for wanted in (*release.assign(view), *plan.assignments):

@@ -32,7 +32,9 @@ KINDS = (
     "TritonService", "TrainingJob", "GPUPool", "ModelProfile", "Deployment", "Service", "ConfigMap", "Job",
     "HTTPRoute", "GRPCRoute", "Pod", "Node", "Event", "Lease", "CustomResourceDefinition",
 )  # fmt: skip
-PLURALS: Mapping[str, str] = {kind: f"{kind.lower()}s" for kind in KINDS}
+PLURALS: Mapping[str, str] = {kind: f"{kind.lower()}s" for kind in KINDS} | {
+    "PriorityClass": "priorityclasses"
+}
 
 
 class ApiError(Exception):

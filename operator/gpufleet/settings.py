@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Literal
 
 import pydantic
 import pydantic_settings
@@ -61,6 +62,10 @@ class Settings(pydantic_settings.BaseSettings):
     """GPUs whose servers scaling may take away within an hour, in the whole fleet; 0: no limit."""
     surge_gpus: float = pydantic.Field(default=0.0, ge=0)
     """GPUs whose servers scaling may have starting at a time, in the whole fleet; 0: no limit."""
+    preemption: Literal["Advisory", "Active"] = "Advisory"
+    """Whether less urgent gangs give way to more urgent ones, or that is only told."""
+    minimum_runtime_s: float = pydantic.Field(default=600.0, ge=0)
+    """How long a gang has run before it gives anything up for others, or is resized."""
 
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)

@@ -8,6 +8,7 @@ import pydantic
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules
+from gpufleet.api import topology as topologies
 
 KIND = "GPUPool"
 PLURAL = "gpupools"
@@ -58,6 +59,10 @@ class GPUPoolSpec(meta.Schema):
             description="Nodes to which a node autoscaler may grow the pool: services grow into those to "
             "come, so that their Pending pods reach it; unset: none come.",
         ),
+    ] = None
+    topology: Annotated[
+        topologies.PoolTopology | None,
+        pydantic.Field(description="How the network is built; gangs then get their nodes; unset: not known."),
     ] = None
     pod_defaults: Annotated[
         PodDefaults | None, pydantic.Field(description="Merged into every child pod that runs on this pool.")

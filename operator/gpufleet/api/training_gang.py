@@ -187,6 +187,15 @@ EXPERTS_FIT = rules.Rule(
     at=".parallelism.expert",
 )
 """As Megatron-LM: megatron/core/parallel_state.py, with experts that keep the tensor split."""
+SLICES_FIT = rules.Rule(
+    rule="!has(self.topology) || !has(self.topology.slices) "
+    "|| (self.workers.max % self.topology.slices.size == 0 "
+    "&& (!has(self.workers.min) || self.workers.min % self.topology.slices.size == 0))",
+    message="topology.slices.size must divide workers.max and workers.min: change one of them",
+    says="'topology.slices.size %d must divide workers.max %d, and workers.min too: change one of them'"
+    ".format([self.topology.slices.size, self.workers.max])",
+    at=".topology",
+)
 
 
 def _only_with(block: str, *frameworks: str) -> rules.Rule:
@@ -218,6 +227,7 @@ RULES = (
     DATA_FITS,
     DATA_NEEDS_A_FIXED_GANG,
     EXPERTS_FIT,
+    SLICES_FIT,
     _only_with("torch", "Torch", "DeepSpeed"),
     _only_with("mpi", "MPI", "DeepSpeed"),
     MPI_NEEDS_A_KEY,

@@ -9,13 +9,14 @@ import pydantic
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import meta, pod, rules, training_gang, training_policy, training_record
+from gpufleet.api import topology as topologies
 
 KIND = "TrainingJob"
 PLURAL = "trainingjobs"
 
 IMMUTABLE = (
     "framework", "workers", "accelerator", "template", "priorityClassName", "parallelism", "precision",
-    "torch", "mpi", "queue", "managedBy", "checkpoint", "progress",
+    "torch", "mpi", "topology", "queue", "managedBy", "checkpoint", "progress",
 )  # fmt: skip
 
 
@@ -46,6 +47,10 @@ class TrainingJobSpec(meta.Schema):
     precision: Annotated[
         training_gang.Precision | None,
         pydantic.Field(description="Number format of the matrix products; a device without it is warned of."),
+    ] = None
+    topology: Annotated[
+        topologies.Topology | None,
+        pydantic.Field(description="How near workers must be to each other; unset: anywhere in the pool."),
     ] = None
     torch: Annotated[
         training_gang.Torch | None, pydantic.Field(description="How torchrun's agents meet; unset: Static.")
@@ -115,6 +120,18 @@ class JobAssignment(meta.Schema):
     requested: Annotated[
         str, pydantic.Field(max_length=256, description="The accelerator block that this answers.")
     ] = ""
+    placement: Annotated[
+        topologies.Placement | None,
+        pydantic.Field(
+            description="Where its workers belong, or while it waits what is kept for it; unset: anywhere."
+        ),
+    ] = None
+    resized_at: Annotated[
+        datetime.datetime | None, pydantic.Field(description="When its size last changed while it ran.")
+    ] = None
+    shed_workers: Annotated[
+        meta.Count, pydantic.Field(description="Workers that it gave up for others then.")
+    ] = 0
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""
 

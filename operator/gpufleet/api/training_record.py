@@ -14,6 +14,9 @@ KEPT_RECORDS = 10
 EndedBy = Literal[
     "Completed",
     "Suspended",
+    "PlacesLost",
+    "Preempted",
+    "Resized",
     "Infrastructure",
     "UserError",
     "OutOfMemory",
@@ -21,7 +24,9 @@ EndedBy = Literal[
     "ProgramError",
     "DeadlineExceeded",
 ]
-"""How an attempt ended; all but the first two are failures."""
+"""How an attempt ended."""
+NO_FAILURE: tuple[EndedBy, ...] = ("Completed", "Suspended", "PlacesLost", "Preempted", "Resized")
+"""What costs the job none of its attempts."""
 
 Number = Annotated[int, pydantic.Field(ge=0, le=2**53)]
 

@@ -17,7 +17,8 @@ async def apply(client: kube.Client, wanted: assignment.Assignment) -> Mapping[s
         "apiVersion": meta.API_VERSION,
         "kind": wanted.kind,
         # The UID makes the API server refuse a namesake that was created since.
-        "metadata": {"name": wanted.name, "namespace": wanted.namespace, "uid": wanted.uid},
+        "metadata": {"name": wanted.name, "namespace": wanted.namespace, "uid": wanted.uid}
+        | ({"resourceVersion": wanted.resource_version} if wanted.resource_version else {}),
         "status": {"assignment": dict(wanted.value)}
         | ({"autoscaling": dict(wanted.autoscaling)} if wanted.autoscaling else {}),
     }

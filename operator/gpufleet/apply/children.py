@@ -116,11 +116,13 @@ async def _create(client: kube.Client, path: str, manifest: Mapping[str, Any]) -
 
 
 async def _scale(client: kube.Client, owned: Owned, child: children.Child, replicas: int) -> None:
-    if child.is_deleting or child.body["spec"].get("replicas", 1) == replicas:
+    # An Indexed Job has both numbers, which may only change together.
+    fields = ("parallelism", "completions") if child.kind == "Job" else ("replicas",)
+    if child.is_deleting or all(child.body["spec"].get(field, 1) == replicas for field in fields):
         return
     path = kube.path(child.api_version, child.kind, child.namespace, child.name)
     seen = {"uid": child.uid, "resourceVersion": child.resource_version}
-    patch = {"metadata": seen, "spec": {"replicas": replicas}}
+    patch = {"metadata": seen, "spec": dict.fromkeys(fields, replicas)}
     owned.note_written(await client.merge_patch(path, patch, manager=names.FIELD_MANAGER))
 
 

@@ -110,6 +110,10 @@ _WARNINGS = frozenset(
         reasons.OUT_OF_MEMORY,
         reasons.DEADLINE_EXCEEDED,
         reasons.INSUFFICIENT_CAPACITY,
+        reasons.EXCEEDS_FLEET,
+        reasons.TOPOLOGY_UNSATISFIABLE,
+        reasons.PLACES_LOST,
+        reasons.PREEMPTED,
     }
 )
 

@@ -17,13 +17,12 @@ Answer = tuple[int, dict[str, Any]]
 
 def take(running: runtime.Runtime) -> whatif.Present:
     """What is known now, as values that do not change any more."""
-    options = running.settings
     return whatif.Present(
         view=running.cluster.read_snapshot(),
         look=running.look,
         scaled=running.scaled,
         answers=dict(running.worker.answers),
-        limits=brakes.Limits(options.disruption_gpus_per_hour, options.surge_gpus),
+        limits=brakes.read(running.settings),
         now=running.clock.now(),
     )
 

@@ -19,6 +19,7 @@ SERVICE = triton_service.KIND
 JOB = training_job.KIND
 POOL = gpu_pool.KIND
 
+PRIORITY = "scheduling.k8s.io/v1"
 GATEWAY = "gateway.networking.k8s.io/v1"
 CHILD_KINDS: Mapping[str, str] = {
     "Deployment": "apps/v1",
@@ -65,6 +66,7 @@ class Cluster:
             kind: store.Store(own.without_managed_fields, owners.owners_of, self._child_changed)
             for kind in CHILD_KINDS
         }
+        self._priorities = store.Store(decode.decode_priority, on_change=lambda _: self.on_fleet_change())
         self._mounts = mounts.Mounts(client, self._mount_failed, time_source)
         self._informers = [
             *(
@@ -73,6 +75,7 @@ class Cluster:
             ),
             informer.Informer(client, "v1", "Pod", self._pods, time_source=time_source),
             informer.Informer(client, "v1", "Node", self._nodes, time_source=time_source),
+            informer.Informer(client, PRIORITY, "PriorityClass", self._priorities, time_source=time_source),
             self._mounts.informer,
         ]
         self._fleet = kept.Kept(self._nodes, self._pods)
@@ -181,6 +184,7 @@ class Cluster:
             live_replicas=live.replicas(self._children["Deployment"], services),
             live_workers=live.workers(self._children["Job"], jobs),
             profiles=self._profiles.read(one.metadata.uid for one in services),
+            priorities=live.priorities(entry.value for entry in self._priorities.entries()),
         )
 
     def scales_by_load(self) -> bool:

@@ -176,6 +176,11 @@ def decode_node(raw: dict[str, Any]) -> fleet.Node | None:
     )
 
 
+def decode_priority(raw: dict[str, Any]) -> fleet.Priority:
+    """A PriorityClass; the API server lets only numbers in."""
+    return fleet.Priority(raw["metadata"]["name"], int(raw["value"]), bool(raw.get("globalDefault", False)))
+
+
 def _extended(resources: dict[str, str | int] | None) -> dict[str, int]:
     """Whole numbers of the resources that are not Kubernetes' own: their names have a domain."""
     return {

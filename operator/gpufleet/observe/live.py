@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gpufleet.observe import store
+from gpufleet.state import fleet
 
 _OVER = frozenset({"Complete", "Failed", "FailureTarget"})
 
@@ -22,6 +23,13 @@ def workers(jobs: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str,
     """Parallelism of the newest Job of an owner, by its UID; one that is over holds nothing."""
     newest = ((uid, owned[-1]) for uid, owned in _owned(jobs, owners))
     return {uid: int(job["spec"].get("parallelism", 1)) for uid, job in newest if not _is_over(job)}
+
+
+def priorities(classes: Iterable[fleet.Priority]) -> Mapping[str, int]:
+    """Values by name, that of the default under the empty name: of two the lower, as the API server does."""
+    known = list(classes)
+    default = min((one.value for one in known if one.is_default), default=0)
+    return {**{one.name: one.value for one in known}, "": default}
 
 
 def _owned(held: store.Store[store.Raw], owners: Iterable[Any]) -> Iterator[tuple[str, list[store.Raw]]]:

@@ -14,7 +14,7 @@ class Assignment:
     """A new `status.assignment` of one object; `value` is its JSON form.
 
     `autoscaling` is that of `status.autoscaling`, None where the object is not scaled by load; `events` tell
-    of the decision in it.
+    of the decision in it. With a `resource_version` it is written only if the object has not changed since.
     """
 
     kind: str
@@ -24,3 +24,4 @@ class Assignment:
     value: Mapping[str, Any]
     autoscaling: Mapping[str, Any] | None = None
     events: tuple[decision.Event, ...] = ()
+    resource_version: str = ""

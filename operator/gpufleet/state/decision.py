@@ -23,8 +23,9 @@ class Decision:
     """What one object needs.
 
     `apply` are whole manifests under our field manager, in order; an owned child that is neither applied
-    nor kept is deleted. `scale` gives replicas to kept children whose manifest is known no longer. `status`
-    is the whole status except `assignment`. `questions` are searches that a worker process is to answer.
+    nor kept is deleted. `scale` gives another size to kept children whose manifest is not applied again.
+    `status` is the whole status except `assignment`. `questions` are searches that a worker process is to
+    answer.
     """
 
     status: Mapping[str, Any]

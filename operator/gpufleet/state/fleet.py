@@ -26,6 +26,15 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Priority:
+    """A PriorityClass; the default one counts where a pod names none."""
+
+    name: str
+    value: int
+    is_default: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ContainerState:
     """Why a container is not simply running: the waiting or terminated reason, with its message."""
 

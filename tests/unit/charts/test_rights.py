@@ -49,6 +49,7 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("", "configmaps"): WRITE_CHILDREN,
         ("", "pods"): READ,
         ("", "nodes"): READ,
+        ("scheduling.k8s.io", "priorityclasses"): READ,
         ("", "events"): {"list", "watch", "create", "patch"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }

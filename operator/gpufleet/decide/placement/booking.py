@@ -21,10 +21,17 @@ class Books:
     def __init__(self, view: snapshot.Snapshot) -> None:
         used = view.used_on_nodes()
         self.free: Mapping[str, Counter[str]] = {node.name: view.free_on(node, used) for node in view.nodes}
+        self.kept: Mapping[str, Counter[str]] = {node.name: Counter() for node in view.nodes}
+        """What is kept for gangs that wait, of what is free."""
+        self.ending: Mapping[str, Counter[str]] = {node.name: Counter() for node in view.nodes}
+        """What pods that have been told to end still hold, where others may follow them."""
+        usable = {node.name for node in view.nodes if node.is_usable}
+        for pod in view.pods:
+            if pod.deleting and not pod.is_terminal and pod.node in usable:
+                self.ending[pod.node].update(pod.requests)
         self._view = view
         self._pools = {pool.metadata.name: pool for pool in view.pools}
         self._candidates: dict[tuple[object, ...], tuple[fleet.Node, ...]] = {}
-        self._places: dict[tuple[object, ...], int] = {}
         self._open: dict[tuple[object, ...], list[fleet.Node]] = {}
 
     def book_all(self, promised: Iterable[promises.Promise]) -> Mapping[promises.Owner, int]:
@@ -32,7 +39,7 @@ class Books:
 
         Returns for how many pods of each owner there is none.
         """
-        in_order = sorted(promised, key=lambda one: (-one.accelerator.count, one.key))
+        in_order = largest_first(promised)
         return {one.key: one.pods - self.book(one.accelerator, one.pods) for one in in_order}
 
     def count_room(self, assigned: accelerators.AssignedAccelerator, limit: int) -> int:
@@ -55,6 +62,37 @@ class Books:
             missing -= here
         return pods - max(0, missing)
 
+    def count_free(self, node: str, assigned: accelerators.AssignedAccelerator) -> int:
+        """Units of the resource that are free there; less than none where more is promised than is there."""
+        return self.free[node][assigned.resource]
+
+    def count_places(
+        self, node: str, assigned: accelerators.AssignedAccelerator, *, into_kept: bool = False
+    ) -> int:
+        """Pods of this need that fit on the node."""
+        free = self.free[node][assigned.resource]
+        if not into_kept:
+            free -= self.kept[node][assigned.resource]
+        return free // assigned.count if free > 0 else 0
+
+    def count_unkept(self, node: str, assigned: accelerators.AssignedAccelerator) -> int:
+        """As `count_free`, without what is kept for gangs that wait."""
+        return self.free[node][assigned.resource] - self.kept[node][assigned.resource]
+
+    def take(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
+        """Takes room for pods on a node that has it."""
+        self.free[node][assigned.resource] -= pods * assigned.count
+
+    def close(self, nodes: Iterable[str], assigned: accelerators.AssignedAccelerator, pods: int) -> None:
+        """Takes what so many pods, that may go to any of these nodes, might fill on each beyond their own."""
+        for node in nodes:
+            free = max(0, self.free[node][assigned.resource])
+            self.free[node][assigned.resource] -= min(free, pods * assigned.count)
+
+    def keep(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
+        """Keeps room for pods that are to come there, free by now or not."""
+        self.kept[node][assigned.resource] += pods * assigned.count
+
     @property
     def pool_names(self) -> Iterable[str]:
         return self._pools.keys()
@@ -68,56 +106,33 @@ class Books:
         """Units of the resource that most nodes of the pool offer; 0 where none says."""
         offers = Counter(
             units
-            for node in self._nodes_for(assigned)
+            for node in self.nodes_for(assigned)
             if (units := node.allocatable.get(assigned.resource, 0))
         )
         return max(offers, key=lambda units: (offers[units], -units), default=0)
 
-    def explain(self, assigned: accelerators.AssignedAccelerator, workers: int) -> str:
-        """What a gang of this size lacks. What is free just now is left out: it moves with every pod."""
-        places = self._count_places(assigned)
-        where = f" on {' or '.join(assigned.products)}" if assigned.products else ""
-        where += f" in pool {assigned.pool}" if assigned.pool else ""
-        needs = f"needs {workers} workers with {assigned.count} × {assigned.resource}{where} at the same time"
-        if places < workers:
-            return f"{needs}; usable nodes have room for {places}: add nodes, or lower workers.min"
-        return (
-            f"{needs}; nodes have room for {places}, but others hold too much of it: "
-            "wait for them to end, add nodes, or lower workers.min"
-        )
-
-    def _count_places(self, assigned: accelerators.AssignedAccelerator) -> int:
-        """Pods of this need for which usable nodes would have room if they were idle."""
-        key = _key(assigned)
-        if key not in self._places:
-            usable = (node for node in self._nodes_for(assigned) if node.is_usable)
-            self._places[key] = sum(
-                node.allocatable.get(assigned.resource, 0) // assigned.count for node in usable
-            )
-        return self._places[key]
-
     def _rooms(self, assigned: accelerators.AssignedAccelerator) -> Iterator[tuple[fleet.Node, int]]:
         """Nodes with room and how much. A node found full is not looked at again: room only shrinks."""
-        key = _key(assigned)
+        key = key_of(assigned)
         if key not in self._open:
             self._open[key] = sorted(
-                self._nodes_for(assigned),
+                self.nodes_for(assigned),
                 key=lambda node: (self.free[node.name][assigned.resource], node.name),
             )
         places = self._open[key]
         position = 0
         while position < len(places):
             node = places[position]
-            room = max(0, self.free[node.name][assigned.resource]) // assigned.count
+            room = self.count_places(node.name, assigned)
             if room == 0:
                 del places[position]
                 continue
             yield node, room
             position += 1
 
-    def _nodes_for(self, assigned: accelerators.AssignedAccelerator) -> tuple[fleet.Node, ...]:
+    def nodes_for(self, assigned: accelerators.AssignedAccelerator) -> tuple[fleet.Node, ...]:
         """Nodes on which the scheduler may put such a pod."""
-        key = _key(assigned)
+        key = key_of(assigned)
         if key not in self._candidates:
             pool = self._pools.get(assigned.pool or "")
             nodes = self._view.nodes_of(pool) if pool else self._view.nodes
@@ -125,5 +140,11 @@ class Books:
         return self._candidates[key]
 
 
-def _key(assigned: accelerators.AssignedAccelerator) -> tuple[object, ...]:
+def largest_first(promised: Iterable[promises.Promise]) -> list[promises.Promise]:
+    """The largest pods fit worst."""
+    return sorted(promised, key=lambda one: (-one.accelerator.count, one.key))
+
+
+def key_of(assigned: accelerators.AssignedAccelerator) -> tuple[object, ...]:
+    """Equal for needs that the same nodes meet in the same way."""
     return assigned.resource, assigned.count, tuple(assigned.products), assigned.pool

@@ -10,11 +10,14 @@ import datetime
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
+from gpufleet import settings
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import triton_service
+from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import promises
+from gpufleet.state import snapshot
 
 _SLICE = re.compile(r"/mig-([1-7])g\.")
 _SLICES_OF_A_GPU = 7
@@ -30,9 +33,22 @@ class Limits:
 
     disruption_gpus_per_hour: float = 0.0
     surge_gpus: float = 0.0
+    preemption: Literal["Advisory", "Active"] = "Advisory"
+    minimum_runtime_s: float = 600.0
+    """How long a gang has run before it gives anything up, or is resized."""
 
 
 NONE = Limits()
+
+
+def read(options: settings.Settings) -> Limits:
+    """As the installation sets them."""
+    return Limits(
+        options.disruption_gpus_per_hour,
+        options.surge_gpus,
+        options.preemption,
+        options.minimum_runtime_s,
+    )
 
 
 def count_gpus(assigned: accelerators.AssignedAccelerator | None) -> float:
@@ -43,17 +59,61 @@ def count_gpus(assigned: accelerators.AssignedAccelerator | None) -> float:
     return assigned.count * (int(found[1]) / _SLICES_OF_A_GPU if found else 1.0)
 
 
+def count_left(
+    view: snapshot.Snapshot,
+    scalings: Mapping[str, scaler.Scaling],
+    gpus_per_hour: float,
+    now: datetime.datetime,
+) -> float:
+    """GPUs that may still be taken from gangs within the hour, once servers have shrunk as `scalings` say."""
+    if gpus_per_hour <= 0:
+        return math.inf
+    spent = spent_on_gangs(view.jobs, now)
+    for service in view.services:
+        spent += _spent(service, now)
+        scaling, given = scalings.get(service.metadata.uid), service.status.assignment
+        if scaling is not None and scaling.mode == "Active" and given is not None:
+            spent += max(0, scaling.before - scaling.replicas) * count_gpus(given.accelerator)
+    return gpus_per_hour - spent
+
+
+def spent_on_gangs(jobs: Iterable[training_job.TrainingJob], now: datetime.datetime) -> float:
+    """GPUs that gangs gave up for others within the last hour, by their records and assignments."""
+    return sum(_shed(job, now) for job in jobs)
+
+
+def _shed(job: training_job.TrainingJob, now: datetime.datetime) -> float:
+    """A gang that was ended tells of it in its assignment until it starts again, and then in its history."""
+    given = job.status.assignment
+    if given is None:
+        return 0.0
+    since = now - datetime.timedelta(seconds=_HOUR_S)
+    is_told = given.resized_at is not None and given.resized_at > since
+    ended = [
+        one.workers
+        for one in job.status.history
+        if one.ended_by == "Preempted"
+        and one.end_time > since
+        and not (is_told and given.reason == reasons.PREEMPTED and one is job.status.history[0])
+    ]
+    return (sum(ended) + (given.shed_workers if is_told else 0)) * count_gpus(given.accelerator)
+
+
 def limit_shrinking(
     services: Iterable[triton_service.TritonService],
     scalings: Mapping[str, scaler.Scaling],
     gpus_per_hour: float,
     now: datetime.datetime,
+    spent_gpus: float = 0.0,
 ) -> Mapping[str, scaler.Scaling]:
-    """The scalings as far as the disruption budget allows servers to go; 0 is no limit."""
+    """The scalings as far as the disruption budget allows servers to go; 0 is no limit.
+
+    `spent_gpus` are those that others than services have given up within the hour.
+    """
     if gpus_per_hour <= 0:
         return scalings
     services = list(services)
-    left = gpus_per_hour - sum(_spent(one, now) for one in services)
+    left = gpus_per_hour - spent_gpus - sum(_spent(one, now) for one in services)
     after = dict(scalings)
     for service in services:
         scaling = scalings.get(service.metadata.uid)

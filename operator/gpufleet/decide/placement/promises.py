@@ -73,10 +73,13 @@ def count_servers(service: triton_service.TritonService, pods: PodsByOwner) -> S
 
 
 def of_jobs(jobs: Iterable[training_job.TrainingJob], pods: PodsByOwner) -> Iterator[Promise]:
-    """Workers that were admitted; a gang between two attempts keeps the places of all its workers."""
+    """Workers that were admitted; a gang between two attempts keeps the places of all its workers.
+
+    Gangs whose places are named node by node are booked there (gangs/placed.py).
+    """
     for job in jobs:
         given = job.status.assignment
-        if given and given.accelerator and not outcome.is_finished(job):
+        if given and given.accelerator and given.placement is None and not outcome.is_finished(job):
             owner = (names.JOB_LABEL, job.metadata.namespace, job.metadata.name)
             yield Promise(owner, given.accelerator, count_missing(job, given, pods.of(owner)))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpufleet.api import training_job
 from gpufleet.decide.resources import core, workloads
-from gpufleet.decide.training import environment, history, kueue, mpi, pod, retry
+from gpufleet.decide.training import environment, history, kueue, mpi, pod, resize, retry
 from gpufleet.state import names, view
 
 Manifests = tuple[Mapping[str, Any], ...]
@@ -20,7 +20,10 @@ FAILURE_RULES = [
     {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
 ]
-"""The Job then keeps in its own condition what ended it, also when the pod has long gone."""
+"""The Job then keeps in its own condition what ended it, also when the pod has long gone.
+
+The second rule would fail an elastic gang that shrinks: workers that are told to go seldom exit with 0.
+"""
 
 
 def build(view: view.JobView, workers: int, attempt: int, now: datetime.datetime) -> Manifests:
@@ -60,7 +63,8 @@ def find_time_left_s(job: training_job.TrainingJob) -> int | None:
 
 def _build_limits(job: training_job.TrainingJob, workers: int) -> dict[str, Any]:
     """When the Job has failed, and when it has succeeded though workers still serve."""
-    limits: dict[str, Any] = {"podFailurePolicy": {"rules": FAILURE_RULES}}
+    rules = FAILURE_RULES[:1] if resize.is_elastic(job) else FAILURE_RULES
+    limits: dict[str, Any] = {"podFailurePolicy": {"rules": rules}}
     if (left_s := find_time_left_s(job)) is not None:
         limits["activeDeadlineSeconds"] = left_s
     if mpi.is_launched(job) and workers > 1:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from typing import cast
 
-from gpufleet.decide.training import failure, mpi, outcome, progress, pulls
+from gpufleet.api import reasons, training_record
+from gpufleet.decide.training import failure, mpi, outcome, progress, pulls, resize
 from gpufleet.state import children, fleet, names, view
 
 EVIDENCE_S = 5.0
@@ -34,6 +36,8 @@ def find(view: view.JobView, newest: children.Child, now: datetime.datetime) -> 
         return _find_failure(view, newest, ended_at, now)
     if view.job.spec.suspend:
         return Ending(failure.Failure("Suspended", "spec.suspend is set"), now)
+    if taken := _find_taken_back(view) or resize.find_ending(view, newest):
+        return Ending(taken, now)
     found = broken or pulls.find(view, newest, now)[0]
     if found is not None:
         return Ending(found, now)
@@ -77,6 +81,14 @@ def _find_interrupted(view: view.JobView, newest: children.Child) -> failure.Fai
         if one.interrupted and not _is_expected(view, newest, one.interrupted):
             return failure.read_interruption(one, one.interrupted)
     return None
+
+
+def _find_taken_back(view: view.JobView) -> failure.Failure | None:
+    """The fleet cycle's word, which is about a gang that it has admitted."""
+    given = view.job.status.assignment
+    if given is None or given.workers or view.job.spec.queue or given.reason not in reasons.TAKEN_BACK:
+        return None
+    return failure.Failure(cast(training_record.EndedBy, given.reason), given.message)
 
 
 def _is_expected(view: view.JobView, newest: children.Child, found: fleet.Interruption) -> bool:

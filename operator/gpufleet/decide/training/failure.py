@@ -57,9 +57,14 @@ class _Finding:
 
 
 def pods_of(view: view.JobView, newest: children.Child) -> Sequence[fleet.Pod]:
-    """Workers of an attempt."""
-    attempt = newest.labels.get(names.ATTEMPT_LABEL)
-    return [one for one in view.pods if one.labels.get(names.ATTEMPT_LABEL) == attempt]
+    """Workers of an attempt, without those that have gone as it became smaller."""
+    attempt, size = newest.labels.get(names.ATTEMPT_LABEL), int(newest.body["spec"].get("parallelism", 0))
+    return [
+        one
+        for one in view.pods
+        if one.labels.get(names.ATTEMPT_LABEL) == attempt
+        and int(one.labels.get(names.COMPLETION_INDEX_ANNOTATION) or 0) < size
+    ]
 
 
 def classify(view: view.JobView, newest: children.Child) -> Failure:

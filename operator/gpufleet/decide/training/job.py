@@ -24,6 +24,7 @@ from gpufleet.decide.training import (
     outcome,
     precision,
     progress,
+    resize,
     retry,
     verdicts,
 )
@@ -38,6 +39,7 @@ class _Step:
 
     verdict: statuses.Verdict
     apply: tuple[Mapping[str, Any], ...] = ()
+    scale: Mapping[children.ChildRef, int] = dataclasses.field(default_factory=dict)
     attempt: int | None = None
     account: history.Account | None = None
     again_s: float | None = None
@@ -76,13 +78,17 @@ def _follow(view: view.JobView, newest: children.Child, now: datetime.datetime) 
     ending = endings.find(view, newest, now)
     if ending is None or ending.wait_s:
         again_s = ending.wait_s if ending else endings.find_next_look_s(view, newest, now)
-        return _Step(verdicts.judge_running(view, newest), rendezvous, again_s=again_s)
+        size = resize.find_size(view, newest) if ending is None else None
+        scale = {} if size is None else {newest.ref: size}
+        return _Step(verdicts.judge_running(view, newest), rendezvous, scale=scale, again_s=again_s)
     account = history.record(view.job, newest, ending)
     entry = account.records[0]
     if entry.ended_by == "Completed":
         return _Step(verdicts.judge_success(entry.attempt), rendezvous, account=account)
     if entry.ended_by == "Suspended":
         return _Step(verdicts.judge_suspended(is_ending=True), rendezvous, account=account)
+    if entry.ended_by in (*reasons.TAKEN_BACK, "Resized"):
+        return _Step(verdicts.judge_taken_back(entry, is_ending=True), rendezvous, account=account)
     told = (decision.Event("Warning", entry.ended_by, verdicts.tell(entry)),)
     if final := retry.find_final(view.job, account):
         return _Step(statuses.Verdict(False, *final), account=account, events=told)
@@ -102,6 +108,8 @@ def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
         message = "no time of activeDeadlineSeconds is left for another attempt"
         return _Step(statuses.Verdict(False, reasons.DEADLINE_EXCEEDED, message))
     if given == 0:
+        if last is not None and last.ended_by in reasons.TAKEN_BACK and _was_taken_back(job):
+            return _Step(verdicts.judge_taken_back(last, is_ending=is_ending))
         return _Step(verdicts.judge_waiting(job))
     if is_ending:
         return _Step(verdicts.judge_restart(last, "waiting for its workers to end"))
@@ -110,6 +118,12 @@ def _go_on(view: view.JobView, now: datetime.datetime) -> _Step:
         verdict = verdicts.judge_restart(last, f"the next attempt starts {wait_s} s after it ended")
         return _Step(verdict, again_s=(due - now).total_seconds())
     return _start(view, given, now, last)
+
+
+def _was_taken_back(job: training_job.TrainingJob) -> bool:
+    """Until the cycle has looked at the gang again."""
+    given = job.status.assignment
+    return given is not None and given.reason in reasons.TAKEN_BACK
 
 
 def _start(
@@ -153,6 +167,7 @@ def _report(
     return decision.Decision(
         status=status,
         apply=step.apply,
+        scale=step.scale,
         keep=lifecycle.find_kept(view, newest),
         events=(*step.events, *statuses.events_of_change(old, conditions)),
         requeue_after_s=step.again_s,

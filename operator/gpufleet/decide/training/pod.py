@@ -7,6 +7,7 @@ from typing import Any
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod, training_job
+from gpufleet.api import topology as topologies
 from gpufleet.decide.resources import meta, quantity
 from gpufleet.decide.training import environment, kueue, mpi
 from gpufleet.state import names
@@ -26,7 +27,7 @@ def build_template(
     template = job.spec.template
     spec = {
         **kueue.leave_placement(job, meta.build_pool_fields(pool)),
-        "affinity": _build_affinity(assigned, avoided),
+        "affinity": build_affinity(assigned, _placement_of(job), avoided),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Never",
@@ -44,17 +45,40 @@ def build_template(
     return {"metadata": {"labels": labels(job, attempt)}, "spec": meta.without_empty(spec)}
 
 
-def _build_affinity(
-    assigned: accelerators.AssignedAccelerator | None, avoided: Sequence[str]
+def _placement_of(job: training_job.TrainingJob) -> topologies.Placement | None:
+    """A queue's gang is placed by the queue."""
+    given = job.status.assignment
+    return given.placement if given and job.spec.queue is None else None
+
+
+def build_affinity(
+    assigned: accelerators.AssignedAccelerator | None,
+    placement: topologies.Placement | None,
+    avoided: Sequence[str] = (),
 ) -> dict[str, Any] | None:
-    """A preference: with no room elsewhere, a node that failed is better than none."""
-    affinity = meta.build_affinity(assigned)
+    """Its places, else every node that fits. Off a node that failed it is by preference: better than none."""
+    affinity = _build_places(placement) if placement else meta.build_affinity(assigned)
     if not avoided:
         return affinity
     others = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in avoided]
     wish = {"weight": 100, "preference": {"matchFields": others}}
     required = affinity["nodeAffinity"] if affinity else {}
     return {"nodeAffinity": required | {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+
+
+def _build_places(placement: topologies.Placement) -> dict[str, Any]:
+    """One term per domain: rack r1 of one block is not r1 of another. All its nodes fit."""
+    terms = [
+        {"matchFields": [_is_in(topologies.NODE_LEVEL, domain.values[0])]}
+        if placement.levels == [topologies.NODE_LEVEL]
+        else {"matchExpressions": [*map(_is_in, placement.levels, domain.values)]}
+        for domain in placement.domains
+    ]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+
+def _is_in(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": [value]}
 
 
 def labels(job: training_job.TrainingJob, attempt: int) -> dict[str, str]:

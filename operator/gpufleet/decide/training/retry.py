@@ -10,7 +10,6 @@ from gpufleet.decide.training import history
 
 EARLY_S = 600
 """After an attempt that ran longer, the waits start anew, as the kubelet's do."""
-_NO_FAILURE = ("Completed", "Suspended")
 
 
 def find_final(job: training_job.TrainingJob, account: history.Account) -> tuple[str, str] | None:
@@ -39,7 +38,7 @@ def find_due(job: training_job.TrainingJob) -> datetime.datetime | None:
     Doubles with each failure in a row that came early, as podFailureBackOff of a Job does.
     """
     records, policy = job.status.history, job.spec.failure_policy
-    if not records or records[0].ended_by in _NO_FAILURE:
+    if not records or records[0].ended_by in training_record.NO_FAILURE:
         return None
     early = sum(1 for _ in itertools.takewhile(_is_early, records))
     delay_s = min(policy.max_backoff_seconds, policy.backoff_seconds * 2 ** max(0, early - 1))
@@ -53,4 +52,4 @@ def find_avoided(job: training_job.TrainingJob, now: datetime.datetime) -> tuple
 
 
 def _is_early(entry: training_record.AttemptRecord) -> bool:
-    return entry.ended_by not in _NO_FAILURE and history.ran_s(entry) < EARLY_S
+    return entry.ended_by not in training_record.NO_FAILURE and history.ran_s(entry) < EARLY_S

@@ -19,8 +19,8 @@ def judge_waiting(job: training_job.TrainingJob) -> statuses.Verdict:
     assignment = job.status.assignment
     if assignment is None or not accelerators.refuses(assignment, job.spec.accelerator):
         return _moving(reasons.AWAITING_ASSIGNMENT, "the fleet cycle has not looked at this job yet")
-    lacks_room = assignment.reason == reasons.INSUFFICIENT_CAPACITY
-    stuck = None if lacks_room else (assignment.reason, assignment.message)
+    is_waiting = assignment.reason in (*reasons.LACK_OF_ROOM, *reasons.TAKEN_BACK)
+    stuck = None if is_waiting else (assignment.reason, assignment.message)
     return statuses.Verdict(None, assignment.reason, assignment.message, stalled=stuck)
 
 
@@ -29,6 +29,13 @@ def judge_suspended(*, is_ending: bool) -> statuses.Verdict:
     if is_ending:
         return _moving(reasons.SUSPENDED, "spec.suspend is set, waiting for its workers to end")
     return statuses.Verdict(None, reasons.SUSPENDED, "spec.suspend is set: unset it to go on")
+
+
+def judge_taken_back(entry: training_record.AttemptRecord, *, is_ending: bool) -> statuses.Verdict:
+    """The fleet cycle has ended the attempt; the gang waits, in its old place in the queue."""
+    if is_ending:
+        return _moving(entry.ended_by, f"{entry.message}; waiting for its workers to end")
+    return statuses.Verdict(None, entry.ended_by, entry.message)
 
 
 def judge_start(last: training_record.AttemptRecord | None) -> statuses.Verdict:
@@ -72,8 +79,8 @@ def judge_running(view: view.JobView, newest: children.Child) -> statuses.Verdic
 
 
 def is_failure(entry: training_record.AttemptRecord) -> bool:
-    """Whether the attempt failed, rather than succeeded or was suspended."""
-    return entry.ended_by not in ("Completed", "Suspended")
+    """Whether the attempt failed, rather than succeeded or was told to end."""
+    return entry.ended_by not in training_record.NO_FAILURE
 
 
 def tell(entry: training_record.AttemptRecord) -> str:

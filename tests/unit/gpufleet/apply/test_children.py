@@ -137,6 +137,16 @@ async def test_prune_spares_what_is_kept_and_comes_before_what_is_new() -> None:
     assert written == ["delete configmaps/old", "apply configmaps/new"]
 
 
+async def test_a_gang_gets_both_numbers_of_its_job_at_once() -> None:
+    client, known = memory.MemoryClient(), Known()
+    job = {**deployment(4), "apiVersion": "batch/v1", "kind": "Job"}
+    known.note_written(client.add({**job, "spec": {"parallelism": 4, "completions": 4}}))
+    old = children.ChildRef("Job", "old")
+    await apply(client, known, keep=frozenset({old}), scale={old: 3})
+    assert known.held[old]["spec"] == {"parallelism": 3, "completions": 3}
+    assert await apply(client, known, keep=frozenset({old}), scale={old: 3}) == []
+
+
 async def test_a_child_that_has_changed_since_the_decision_is_not_deleted() -> None:
     client, known = memory.MemoryClient(), Known()
     await apply(client, known, config_map("wanted", a="1"))

@@ -259,6 +259,6 @@ async def test_silent_watches_are_named() -> None:
     seen = cluster.Cluster(Api(), settings.Settings(), time_source)  # type: ignore[arg-type]
     assert seen.stale() == []
     time_source.time_s += 121
-    assert set(seen.stale()) == {*cluster.CHILD_KINDS, "Pod", "Node", "Event"}
+    assert set(seen.stale()) == {*cluster.CHILD_KINDS, "Pod", "Node", "Event", "PriorityClass"}
     time_source.time_s += 600
     assert "GPUPool" in seen.stale()

@@ -14,7 +14,7 @@ from gpufleet.api import triton_service
 from gpufleet.decide.autoscaling import memories, policy, scaler, sleep
 from gpufleet.decide.placement import brakes, whatif
 from gpufleet.state import samples
-from tests.builders import GPU, make_node
+from tests.builders import GPU, make_job, make_node
 from tests.unit.gpufleet.decide.autoscaling.builders import make_look
 from tests.unit.gpufleet.decide.autoscaling.test_memories import CARRIES, Fleet, make, outage
 
@@ -104,6 +104,28 @@ def test_the_fleet_has_its_say(gpus: int, limits: brakes.Limits, replicas: int, 
     found = seen.ask(4.0, gpus=gpus, limits=limits).decision
     assert (found.wanted, found.replicas) == (8, replicas)
     assert reason in {found.reason, *(one.reason for one in found.clamps)}
+
+
+@pytest.mark.parametrize(
+    ("job", "replicas"),
+    [
+        pytest.param({}, 4, id="a gang of the cycle's keeps its places"),
+        pytest.param(
+            {"queue": {"kind": "LocalQueue", "name": "team"}}, 8, id="one that a queue holds has none"
+        ),
+        pytest.param({"suspend": True}, 8, id="nor has a suspended one"),
+    ],
+)
+def test_gangs_count_as_in_the_cycle(job: dict[str, Any], replicas: int) -> None:
+    given = {"workers": 4, "requested": "count=1", "accelerator": ONE}
+    gang = make_job(workers={"max": 4}, accelerator={"count": 1}, status={"assignment": given}, **job)
+    seen = Seen(with_gpu(targets=[{"signal": "RequestRate", "value": 20}]), served=20.0)
+    seen.fleet.pods = [dataclasses.replace(pod, node="n1", requests={GPU: 1}) for pod in seen.fleet.pods]
+    present = seen.present(8)
+    present = dataclasses.replace(present, view=dataclasses.replace(present.view, jobs=(gang,)))
+    found = whatif.what_if(seen.fleet.service, 4.0, present)
+    assert found is not None
+    assert found.decision.replicas == replicas
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.builders import NOW
 
 ENDINGS = st.sampled_from(typing.get_args(training_record.EndedBy))
 GIVEN = {"workers": 2, "requested": "count=8", "accelerator": {"resource": "nvidia.com/gpu", "count": 8}}
-NO_FAILURE = ("Completed", "Suspended")
+NO_FAILURE = training_record.NO_FAILURE
 
 
 @given(st.lists(st.tuples(ENDINGS, st.integers(-60, 3600)), max_size=14))

@@ -74,3 +74,44 @@ def test_a_worker() -> None:
 
 def test_a_gang_of_one_needs_no_names() -> None:
     assert "subdomain" not in build(workers=1)
+
+
+def required(placement: dict[str, Any] | None, **spec: Any) -> Any:
+    given = {"workers": 2, "requested": "count=8", "placement": placement} if placement else None
+    job = builders.make_job(status={"assignment": given} if given else {}, **spec)
+    template = pod.build_template(job, 2, GPUS, None, attempt=1, avoided=["n9"])
+    affinity = template["spec"]["affinity"]["nodeAffinity"]
+    assert "preferredDuringSchedulingIgnoredDuringExecution" in affinity
+    return affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+
+
+def is_in(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": [value]}
+
+
+def place(*levels: str, **domains: int) -> dict[str, Any]:
+    listed = [{"values": path.split("_"), "workers": workers} for path, workers in domains.items()]
+    return {"levels": list(levels), "domains": listed}
+
+
+PRODUCT = [{"matchExpressions": [is_in("nvidia.com/gpu.product", "H")]}]
+ON_NODES = [{"matchFields": [is_in("metadata.name", name)]} for name in ("n0", "n1")]
+IN_RACKS = [{"matchExpressions": [is_in("block", "b0"), is_in("rack", rack)]} for rack in ("r0", "r1")]
+
+
+@pytest.mark.parametrize(
+    ("placement", "spec", "terms"),
+    [
+        pytest.param(None, {}, PRODUCT, id="anywhere"),
+        pytest.param(place("metadata.name", n0=1, n1=1), {}, ON_NODES, id="nodes"),
+        pytest.param(place("block", "rack", b0_r0=1, b0_r1=1), {}, IN_RACKS, id="racks of a block"),
+        pytest.param(
+            place("metadata.name", n0=2),
+            {"queue": {"kind": "LocalQueue", "name": "team"}},
+            PRODUCT,
+            id="a queue's gang is placed by the queue",
+        ),
+    ],
+)
+def test_where_a_worker_may_run(placement: Any, spec: dict[str, Any], terms: list[Any]) -> None:
+    assert required(placement, **spec) == terms

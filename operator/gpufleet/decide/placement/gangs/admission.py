@@ -1,0 +1,218 @@
+"""Which gangs may start: in the order of the queue, each whole or not at all, and what is admitted stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Hashable, Sequence
+
+from gpufleet.api import reasons, training_job
+from gpufleet.decide.placement import accelerators as resolving
+from gpufleet.decide.placement import booking, brakes, promises
+from gpufleet.decide.placement.gangs import ground as grounds
+from gpufleet.decide.placement.gangs import growing, placed, taking
+from gpufleet.decide.placement.gangs import need as needs
+from gpufleet.decide.placement.gangs import order as orders
+from gpufleet.decide.placement.gangs import victims as finding
+from gpufleet.decide.training import outcome
+from gpufleet.state import snapshot
+
+Job = training_job.TrainingJob
+Given = training_job.JobAssignment
+
+
+class Admission:
+    """One pass over the gangs. `settle` goes before anything is given to anybody, `admit` last.
+
+    A gang that has lost its places before anything of it runs is simply one that waits.
+    """
+
+    def __init__(
+        self,
+        view: snapshot.Snapshot,
+        resolver: resolving.Resolver,
+        books: booking.Books,
+        pods: promises.PodsByOwner,
+        limits: brakes.Limits,
+        left_gpus: float,
+        now: datetime.datetime,
+    ) -> None:
+        self._view, self._resolver, self._books, self._pods, self._now = view, resolver, books, pods, now
+        self._ground = grounds.Ground(view, books)
+        self._order: orders.Order = orders.ByPriority(view)
+        self._taker = taking.Taker(view, books, self._ground, pods, self._order, limits, left_gpus, now)
+        self._given: dict[str, Given] = {}
+        self._released: set[str] = set()
+        self._stuck: dict[Hashable, str] = {}
+        self._heads: set[tuple[str, str | None]] = set()
+        self._grower = growing.Grower(self._ground, books, pods, limits, now)
+
+    def settle(self) -> None:
+        """Books the places of gangs that have some, and keeps those that were freed for one that waits."""
+        placed.note_leaving(self._view, self._books, self._pods)
+        moved = (
+            *placed.book(self._view, self._ground, self._books, self._pods, self._now),
+            *placed.book_anywhere(self._view, self._books, self._pods),
+        )
+        for job, given in moved:
+            if given.workers or placed.is_live(job, self._view, self._pods):
+                self._given[job.metadata.uid] = given
+            else:
+                self._released.add(job.metadata.uid)
+        for job in self._view.jobs:
+            self._keep(job)
+
+    def admit(self) -> list[tuple[Job, Given]]:
+        """Gangs that have lost their assignment first, since they run; then in the order of the queue."""
+        waiting, found = [], list[tuple[Job, Given]]()
+        for job in self._view.jobs:
+            uid = job.metadata.uid
+            if outcome.is_finished(job) or uid in self._given:
+                continue
+            if _is_admitted(job) and uid not in self._released:
+                continue
+            if _is_told_to_end(job) and placed.is_live(job, self._view, self._pods):
+                continue
+            workers = self._view.live_workers.get(uid, 0)
+            if workers and not _is_told_to_end(job):
+                found.append((job, self._restore(job, workers)))
+            else:
+                waiting.append(job)
+        found += [(job, self._admit(job)) for job in self._order.sort(waiting)]
+        found += self._grower.grow(self._view_of_others(), self._heads)
+        # What is taken is written first: it is not given before.
+        taken = [
+            (job, self._given[uid]) for job in self._view.jobs if (uid := job.metadata.uid) in self._given
+        ]
+        return [*taken, *found]
+
+    def _view_of_others(self) -> snapshot.Snapshot:
+        """Gangs of which nothing has been decided in this pass."""
+        decided = self._given.keys() | self._released
+        jobs = tuple(job for job in self._view.jobs if job.metadata.uid not in decided)
+        return dataclasses.replace(self._view, jobs=jobs)
+
+    def _admit(self, job: Job) -> Given:
+        """As many workers as fit now, if the smallest gang does."""
+        need = needs.read(job, self._resolver, self._ground)
+        if isinstance(need, resolving.Refusal):
+            return _refuse(job, need.reason, need.message)
+        if need is None:
+            requested = resolving.describe(job.spec.accelerator)
+            return Given(workers=job.spec.workers.max, requested=requested)
+        if (known := self._stuck.get(need.key)) is not None and not _is_nominee(job):
+            return _wait(need, reasons.INSUFFICIENT_CAPACITY, known)
+        self._keep(job, again=False)
+        rooms = self._ground.rooms(need.assigned)
+        places = needs.find_places(need, rooms, self._ground)
+        if places is not None:
+            return self._start(need, places)
+        if never := needs.explain_never(need, self._ground):
+            return _wait(need, never.reason, never.message)
+        if self._is_being_freed(need):
+            self._keep(job)
+            return job.status.assignment or _wait(need, reasons.AWAITING_PREEMPTION, "")
+        return self._hold_back(need)
+
+    def _hold_back(self, need: needs.Need) -> Given:
+        """It does not fit now. For the first of those that wait for the same, others may have to give way."""
+        message = needs.explain_now(need, self._ground)
+        queue = (need.assigned.resource, need.assigned.pool)
+        if queue not in self._heads:
+            self._heads.add(queue)
+            taken = self._taker.find(need)
+            if taken.places is not None:
+                return self._nominate(need, taken, taken.places)
+            return _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
+        self._stuck[need.key] = message
+        return _wait(need, reasons.INSUFFICIENT_CAPACITY, message)
+
+    def _nominate(self, need: needs.Need, taken: taking.Taking, places: grounds.Places) -> Given:
+        """Its nodes are kept for it until their pods have ended."""
+        for victim in taken.victims:
+            self._given[victim.job.metadata.uid] = self._taker.take(victim, need)
+        for name, workers in places.items():
+            self._books.keep(name, need.assigned, workers)
+        gpus = sum(victim.gpus for victim in taken.victims)
+        message = f"{needs.tell(need)}; {gpus:g} GPUs are being freed for it by {_tell(taken.victims)}"
+        waiting = _wait(need, reasons.AWAITING_PREEMPTION, message)
+        return waiting.model_copy(update={"placement": self._ground.hold(places)})
+
+    def _keep(self, job: Job, *, again: bool = True) -> None:
+        """Keeps what was freed for a gang that waits, or gives it to the gang itself."""
+        given = job.status.assignment
+        if not _is_nominee(job) or given is None or given.accelerator is None or given.placement is None:
+            return
+        for domain in given.placement.domains:
+            if domain.values[0] in self._books.kept:
+                workers = domain.workers if again else -domain.workers
+                self._books.keep(domain.values[0], given.accelerator, workers)
+
+    def _is_being_freed(self, need: needs.Need) -> bool:
+        """Whether pods that are about to end still hold what the gang has been promised."""
+        given = need.job.status.assignment
+        if not _is_nominee(need.job) or given is None or given.placement is None:
+            return False
+        resource, count = need.assigned.resource, need.assigned.count
+        for domain in given.placement.domains:
+            name = domain.values[0]
+            if name not in self._books.free:
+                return False
+            free = max(0, self._books.count_free(name, need.assigned)) + self._books.ending[name][resource]
+            if free // count < domain.workers:
+                return False
+        return True
+
+    def _start(self, need: needs.Need, places: grounds.Places) -> Given:
+        placed.settle(places, need.assigned, self._ground, self._books)
+        return Given(
+            workers=sum(places.values()),
+            accelerator=need.assigned,
+            requested=resolving.describe(need.job.spec.accelerator),
+            placement=self._ground.describe(need.assigned, places),
+        )
+
+    def _restore(self, job: Job, workers: int) -> Given:
+        """The size of the gang as it runs; where its pods may go is in their template."""
+        need = needs.read(job, self._resolver, self._ground)
+        if isinstance(need, resolving.Refusal):
+            return _refuse(job, need.reason, need.message)
+        requested = resolving.describe(job.spec.accelerator)
+        restored = Given(workers=workers, accelerator=need.assigned if need else None, requested=requested)
+        if need is None:
+            return restored
+        missing = promises.count_missing(job, restored, self._pods.of(placed.owner_of(job)))
+        is_kept = placed.take_anywhere(need.assigned, missing, self._books)
+        return restored if is_kept else placed.lose(restored)
+
+
+def _is_admitted(job: Job) -> bool:
+    return job.status.assignment is not None and job.status.assignment.workers > 0
+
+
+def _is_told_to_end(job: Job) -> bool:
+    """Whether the cycle has taken the gang's places back, rather than that its assignment was lost."""
+    given = job.status.assignment
+    return given is not None and given.reason in reasons.TAKEN_BACK
+
+
+def _is_nominee(job: Job) -> bool:
+    """Whether devices are being freed for the gang."""
+    given = job.status.assignment
+    return given is not None and given.reason == reasons.AWAITING_PREEMPTION and not outcome.is_finished(job)
+
+
+def _tell(victims: Sequence[finding.Victim]) -> str:
+    """Who gives way, as far as there is room to say it."""
+    names = [f"{one.job.metadata.namespace}/{one.job.metadata.name}" for one in victims]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _refuse(job: Job, reason: str, message: str) -> Given:
+    requested = resolving.describe(job.spec.accelerator)
+    return Given(workers=0, requested=requested, reason=reason, message=message)
+
+
+def _wait(need: needs.Need, reason: str, message: str) -> Given:
+    return _refuse(need.job, reason, message).model_copy(update={"accelerator": need.assigned})

@@ -1,0 +1,49 @@
+"""Who is next: the order in which waiting gangs are looked at.
+
+One function of a job and the fleet is all that admission knows of it; weighted quotas and fair shares give
+another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from gpufleet.api import training_job
+from gpufleet.state import snapshot
+
+Job = training_job.TrainingJob
+
+
+class Order(Protocol):
+    """What admission and preemption ask of a queue."""
+
+    def sort(self, waiting: Iterable[Job]) -> list[Job]:
+        """The gangs, the first to be admitted first."""
+        ...
+
+    def may_displace(self, first: Job, other: Job) -> bool:
+        """Whether a gang that runs may have to give way to one that waits."""
+        ...
+
+
+class ByPriority:
+    """By the PriorityClass, then the older one first, then by name; only less urgent gangs give way."""
+
+    def __init__(self, view: snapshot.Snapshot) -> None:
+        self._priorities: Mapping[str, int] = view.priorities
+
+    def sort(self, waiting: Iterable[Job]) -> list[Job]:
+        return sorted(waiting, key=self._position)
+
+    def may_displace(self, first: Job, other: Job) -> bool:
+        return self.priority_of(first) > self.priority_of(other)
+
+    def priority_of(self, job: Job) -> int:
+        """That of its class; the cluster's default where it names none, 0 for a class that is not there."""
+        return self._priorities.get(job.spec.priority_class_name or "", 0)
+
+    def _position(self, job: Job) -> tuple[int, float, str, str]:
+        created = job.metadata.creation_timestamp
+        age = created.timestamp() if created else 0.0
+        return -self.priority_of(job), age, job.metadata.namespace, job.metadata.name
