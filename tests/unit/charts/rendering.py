@@ -16,7 +16,8 @@ from gpufleet_sandbox import binaries
 CHART = pathlib.Path(__file__).parents[3] / "charts" / "gpufleet"
 NAMESPACE = "gpufleet-system"
 SIMGPU = "simgpu.enabled=true"
-EVERYTHING = (SIMGPU, "podMonitor.enabled=true", "networkPolicy.enabled=true", "replicas=2")
+NODE_AGENT = "nodeAgent.enabled=true"
+EVERYTHING = (SIMGPU, NODE_AGENT, "podMonitor.enabled=true", "networkPolicy.enabled=true", "replicas=2")
 
 Object = dict[str, Any]
 
@@ -72,6 +73,10 @@ def operator_pod(*values: str) -> Object:
 
 def simgpu_pod(*values: str) -> Object:
     return pod_of(find("DaemonSet", "gpufleet-simgpu", SIMGPU, *values))
+
+
+def node_agent_pod(*values: str) -> Object:
+    return pod_of(find("DaemonSet", "gpufleet-node-agent", NODE_AGENT, *values))
 
 
 def environment(pod: Object) -> dict[str, str | None]:
