@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Literal
 
 import pydantic
 import pydantic_settings
@@ -59,6 +60,11 @@ class Settings(pydantic_settings.BaseSettings):
     """GPUs whose servers scaling may take away within an hour, in the whole fleet; 0: no limit."""
     surge_gpus: float = pydantic.Field(default=0.0, ge=0)
     """GPUs whose servers scaling may have starting at a time, in the whole fleet; 0: no limit."""
+
+    mig_prefer_nodes: bool = True
+    """Label nodes on which slices should be taken first, so that large ones survive."""
+    mig_plugin_policy: Literal["distributed", "packed"] = "distributed"
+    """Which slice of a node NVIDIA's device plugin takes: its shared-devices-allocation-policy."""
 
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)

@@ -16,6 +16,8 @@ WAKE_ANNOTATION = PREFIX + "wake"
 
 DEVICES_ANNOTATION = PREFIX + "devices"
 """On a Node: the node agent's JSON of its GPUs, their slices and the pods that hold them."""
+PREFER_LABEL_PREFIX = PREFIX + "prefer-"
+"""On a Node, before a MIG profile as resources spell it: pods that take such a slice are better off here."""
 DEVICES_REQUESTED_ANNOTATION = PREFIX + "devices-requested"
 """On a Node: a token; the agent looks anew and answers with it in its JSON."""
 

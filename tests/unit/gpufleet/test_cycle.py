@@ -86,3 +86,39 @@ async def test_an_outage_ends_the_pass() -> None:
         await case.run()
     case.client.failing.clear()
     assert await case.run() == ["apply a/status", "apply b/status"]
+
+
+SLICE = "nvidia.com/mig-1g.10gb"
+LABEL = "gpufleet.dev/prefer-1g.10gb"
+
+
+def add_nodes(case: Case) -> None:
+    """Two nodes with idle slices, which the informer has seen."""
+    for name in ("node-a", "node-b"):
+        ready = [{"type": "Ready", "status": "True"}]
+        raw = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": "1"},
+            "status": {"allocatable": {SLICE: "14"}, "conditions": ready},
+        }
+        case.cluster._nodes.put(case.client.add(raw))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [pytest.param(True, ["patch nodes/node-a"], id="on"), pytest.param(False, [], id="off")],
+)
+async def test_nodes_that_should_be_filled_first_are_labelled(wanted: bool, expected: list[str]) -> None:
+    case = Case()
+    await case.run()
+    case.runtime.settings = settings.Settings(mig_prefer_nodes=wanted)
+    add_nodes(case)
+    assert await case.run() == expected
+
+
+async def test_a_node_that_cannot_be_labelled_holds_nothing_up() -> None:
+    case = Case()
+    add_nodes(case)
+    case.client.failing[kube.path("v1", "Node", name="node-a")] = kube.Refused(403, "no right to")
+    assert await case.run() == ["apply a/status", "apply b/status", "patch nodes/node-a"]

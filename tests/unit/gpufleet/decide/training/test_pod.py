@@ -74,3 +74,14 @@ def test_a_worker() -> None:
 
 def test_a_gang_of_one_needs_no_names() -> None:
     assert "subdomain" not in build(workers=1)
+
+
+def test_a_slice_on_another_node_than_the_one_that_failed() -> None:
+    assigned = accelerators.AssignedAccelerator(resource="nvidia.com/mig-1g.10gb", count=1)
+    job = builders.make_job(workers={"max": 1})
+    built = pod.build_template(job, 1, assigned, None, 2, ["node-a"])["spec"]
+    wishes = built["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert [(one["weight"], *one["preference"]) for one in wishes] == [
+        (10, "matchExpressions"),
+        (100, "matchFields"),
+    ]
