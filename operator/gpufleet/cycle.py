@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpufleet import kube
-from gpufleet.apply import assignments, nodes
+from gpufleet.apply import assignments, nodes, sizing
 from gpufleet.decide.autoscaling import memories
-from gpufleet.decide.mig import slicechoice
+from gpufleet.decide.mig import advising, slicechoice
 from gpufleet.decide.placement import assign, brakes, release
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
@@ -48,6 +48,18 @@ async def run_once(runtime: Runtime) -> None:
                 about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
                 _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
         await _label_nodes(view, runtime)
+        runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
+        await _write_advice(advice, runtime)
+
+
+async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:
+    for one in advice:
+        about = one.service.metadata
+        try:
+            runtime.cluster.note_written(await sizing.apply(runtime.client, one.service, one.advice))
+        except (kube.NotFound, kube.Conflict, kube.Refused) as error:
+            where = {"namespace": about.namespace, "object": about.name, "error": str(error)}
+            _LOG.warning("advice on the MIG profile was not written", extra=where)
 
 
 async def _label_nodes(view: snapshot.Snapshot, runtime: Runtime) -> None:

@@ -75,7 +75,7 @@ class Leader:
         """Samples are looked at where something is scaled by them."""
         metrics.PROMETHEUS_UP.set(not look.error)
         self._runtime.look = look
-        if self._cluster.scales_by_load():
+        if self._cluster.needs_samples():
             self._wanted.ring()
 
     async def _work_on(self, key: runtime.Key) -> float | None:

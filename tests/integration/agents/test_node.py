@@ -20,7 +20,7 @@ from tests import access
 from tests.integration.conftest import Cluster
 from tests.unit.gpufleet.agents.node import builders
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.timeout(300)
 
 ACCOUNT = "gpufleet-node-agent"
 SLICE = "nvidia.com/mig-3g.40gb"
@@ -167,6 +167,7 @@ def state(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_pods_come_and_go_through_restarts_and_requests(
     client: kubectl.Kubectl, agent_config: pathlib.Path, theirs: kubectl.Kubectl, nodes: list[str],
     state: pathlib.Path,

@@ -8,9 +8,10 @@ import pytest
 
 from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
+from gpufleet.decide.mig import advising, rightsizing
 from gpufleet.observe import cluster
 from gpufleet.state import names
-from tests import builders_api
+from tests import builders, builders_api
 from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
 
@@ -122,3 +123,17 @@ async def test_a_node_that_cannot_be_labelled_holds_nothing_up() -> None:
     add_nodes(case)
     case.client.failing[kube.path("v1", "Node", name="node-a")] = kube.Refused(403, "no right to")
     assert await case.run() == ["apply a/status", "apply b/status", "patch nodes/node-a"]
+
+
+async def test_advice_on_the_slice_is_written_beside_the_assignment() -> None:
+    case = Case()
+    await case.run()
+    wanted = builders.make_service("a", "team", status={"assignment": {"replicas": 1}})
+    advice = rightsizing.Advice("SmallerFits", "1g.10gb would do", "1g.10gb")
+    await cycle._write_advice([advising.Wanted(wanted, advice)], case.runtime)
+    status = case.client.objects[kube.path(meta.API_VERSION, "TritonService", "team", "a")]["status"]
+    assert status["rightSizing"] == {
+        "reason": "SmallerFits", "message": "1g.10gb would do", "profile": "1g.10gb"
+    }  # fmt: skip
+    assert case.client.managers[-1] == (names.SIZING_FIELD_MANAGER, True)
+    assert case.assignment("a")["replicas"] == 1
