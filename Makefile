@@ -54,7 +54,7 @@ generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metr
 
 lock: setup  ## Newest versions that pyproject.toml allows, with hashes and without addresses
 	@for extra in "" dev; do \
-	  $(BIN)/uv pip compile -q pyproject.toml $${extra:+--extra $$extra} --python-version 3.11 --generate-hashes \
+	  $(BIN)/uv pip compile -q pyproject.toml --extra nvml $${extra:+--extra $$extra} --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --upgrade -o requirements$${extra:+-$$extra}.txt || exit 1; done
 
 image: setup  ## The container image, with whatever engine is on PATH

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpufleet import kube
-from gpufleet.apply import assignments
+from gpufleet.apply import assignments, nodes, sizing
 from gpufleet.decide.autoscaling import memories, recall
+from gpufleet.decide.mig import advising, slicechoice
 from gpufleet.decide.placement import assign, brakes, release
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
 from gpufleet.runtime import Key, Runtime
-from gpufleet.state import assignment
+from gpufleet.state import assignment, snapshot
 
 _LOG = logging.getLogger(__name__)
+_LABELLED_AT_A_TIME = 16
 
 
 async def run_once(runtime: Runtime) -> None:
@@ -48,6 +50,31 @@ async def run_once(runtime: Runtime) -> None:
             except (kube.Conflict, kube.Refused) as error:
                 about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
                 _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
+        await _label_nodes(view, runtime)
+        runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
+        await _write_advice(advice, runtime)
+
+
+async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:
+    for one in advice:
+        about = one.service.metadata
+        try:
+            runtime.cluster.note_written(await sizing.apply(runtime.client, one.service, one.advice))
+        except (kube.NotFound, kube.Conflict, kube.Refused) as error:
+            where = {"namespace": about.namespace, "object": about.name, "error": str(error)}
+            _LOG.warning("advice on the MIG profile was not written", extra=where)
+
+
+async def _label_nodes(view: snapshot.Snapshot, runtime: Runtime) -> None:
+    """A few nodes in each pass; the labels only advise, so one that cannot be written is left."""
+    if not runtime.settings.mig_prefer_nodes:
+        return
+    patches = slicechoice.plan_labels(view, runtime.settings.mig_plugin_policy)
+    for patch in patches[:_LABELLED_AT_A_TIME]:
+        try:
+            await nodes.label(runtime.client, patch.node, patch.labels)
+        except (kube.NotFound, kube.Conflict, kube.Refused) as error:
+            _LOG.warning("a node was not labelled", extra={"node": patch.node, "error": str(error)})
 
 
 async def _tell(written: Mapping[str, Any], wanted: assignment.Assignment, runtime: Runtime) -> None:

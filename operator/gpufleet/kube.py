@@ -26,6 +26,7 @@ OnAnswer = Callable[[str, str, int], None]
 
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 WATCH_TIMEOUT_S = 290  # of one watch; the next goes on from where it was
 KINDS = (
@@ -131,8 +132,9 @@ class Client:
         self._clock = time_source or clock.SystemClock()
         self._bucket = TokenBucket(options.write_rate_per_s, 2 * options.write_rate_per_s)
 
-    async def get(self, url_path: str) -> Raw:
-        return await self._request("GET", url_path)
+    async def get(self, url_path: str, *, metadata_only: bool = False, **params: str | int) -> Raw:
+        accept = METADATA if metadata_only else "application/json"
+        return await self._request("GET", url_path, params=params, headers={"Accept": accept})
 
     async def list(self, url_path: str, *, metadata_only: bool = False, **params: str | int) -> Raw:
         """One page of a collection; `params` as the API names them (limit, labelSelector, continue_)."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
 from gpufleet.decide.autoscaling import memories, recall
+from gpufleet.decide.mig import usage
 from gpufleet.observe import cluster
 from gpufleet.report import events, status
 from gpufleet.state import samples
@@ -38,6 +39,8 @@ class Runtime:
     """Loads from before the start, until a pass has taken them up."""
     scaled: memories.Pass = dataclasses.field(default_factory=memories.Pass)
     """What the last pass has found of the services that are scaled by load."""
+    used: Mapping[str, usage.Usage] = dataclasses.field(default_factory=dict)
+    """How much of their devices services have used, by UID."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

@@ -67,6 +67,11 @@ class Settings(pydantic_settings.BaseSettings):
     minimum_runtime_s: float = pydantic.Field(default=600.0, ge=0)
     """How long a gang has run before it gives anything up for others, or is resized."""
 
+    mig_prefer_nodes: bool = True
+    """Label nodes on which slices should be taken first, so that large ones survive."""
+    mig_plugin_policy: Literal["distributed", "packed"] = "distributed"
+    """Which slice of a node NVIDIA's device plugin takes: its shared-devices-allocation-policy."""
+
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
     lease_renew_s: float = pydantic.Field(default=4.0, gt=0)

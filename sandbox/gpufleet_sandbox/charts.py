@@ -12,6 +12,8 @@ RELEASE = "gpufleet"
 NAMESPACE = "gpufleet-system"
 SANDBOX_VALUES = {
     "simgpu.enabled": "true",
+    "nodeAgent.enabled": "true",
+    "nodeAgent.intervalSeconds": "2",
     "triton.image": "gpufleet.dev/triton:2.51",
     "prometheus.url": f"http://{addons.PROMETHEUS}.kube-system.svc",
     "prometheus.window": "30s",

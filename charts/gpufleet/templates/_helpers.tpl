@@ -49,6 +49,8 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_SURGE_GPUS, value: {{ .Values.autoscaling.surgeGpus | quote }}}
 - {name: GPUFLEET_PREEMPTION, value: {{ .Values.training.preemption | quote }}}
 - {name: GPUFLEET_MINIMUM_RUNTIME_S, value: {{ .Values.training.minimumRuntimeSeconds | quote }}}
+- {name: GPUFLEET_MIG_PREFER_NODES, value: {{ .Values.mig.preferNodes | quote }}}
+- {name: GPUFLEET_MIG_PLUGIN_POLICY, value: {{ .Values.mig.pluginPolicy | quote }}}
 - {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
 - {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}
 {{- end -}}

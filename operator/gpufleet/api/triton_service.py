@@ -155,6 +155,19 @@ class MemoryStatus(meta.Schema):
     ] = ""
 
 
+class RightSizing(meta.Schema):
+    """Advice on the MIG profile, by what the servers have used; nothing follows from it by itself."""
+
+    reason: Annotated[meta.Reason, pydantic.Field(description="What is advised, in one CamelCase word.")]
+    message: Annotated[
+        meta.Message, pydantic.Field(description="Why, as things were when this was decided.")
+    ] = ""
+    profile: Annotated[
+        str,
+        pydantic.Field(max_length=32, description="MIG profile to take; the present one where it is right."),
+    ] = ""
+
+
 class ServiceAssignment(meta.Schema):
     """What the fleet cycle gave this service; only the cycle writes it."""
 
@@ -210,6 +223,10 @@ class TritonServiceStatus(meta.Schema):
     autoscaling: Annotated[
         autoscalings.AutoscalingStatus | None,
         pydantic.Field(description="How the number of servers was decided; the fleet cycle writes it."),
+    ] = None
+    right_sizing: Annotated[
+        RightSizing | None,
+        pydantic.Field(description="Advice on the MIG profile; the fleet cycle writes it."),
     ] = None
 
 

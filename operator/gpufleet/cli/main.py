@@ -79,6 +79,14 @@ def model() -> None:
 
 
 @agent.command()
+def node() -> None:
+    """Say on this Node which pod holds which GPU or MIG slice."""
+    from gpufleet.agents.node import main as node_main
+
+    node_main.main()
+
+
+@agent.command()
 @click.option("--url", required=True, metavar="HOST:PORT", help="Triton's gRPC endpoint.")
 @click.option("--model", "model_name", required=True, help="Name of the model.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long requests are sent.")

@@ -54,6 +54,7 @@ def tell(told: Told, now: datetime.datetime) -> Iterator[str]:
     """Line by line."""
     service, spec = told.service, told.service.spec.autoscaling
     yield from tell_servers(service)
+    yield from tell_size(service)
     if spec is None or not is_scaled(service):
         return
     decision = find_decision(told)
@@ -104,6 +105,13 @@ def tell_servers(service: triton_service.TritonService) -> Iterator[str]:
         kept = sure if spec.headroom_percent is None else f"{spec.headroom_percent} % kept free"
         aims.insert(0, f"{promise}, with {kept}")
     yield f"It is to hold {'; '.join(aims)}."
+
+
+def tell_size(service: triton_service.TritonService) -> Iterator[str]:
+    """The advice on the MIG profile, where there is any."""
+    told = service.status.right_sizing
+    if told is not None:
+        yield f"Right size, advice only. {told.reason}: {end(told.message)}"
 
 
 def tell_signals(told: Told, now: datetime.datetime) -> Iterator[str]:

@@ -77,7 +77,7 @@ class Leader:
         """Samples are looked at where something is scaled by them."""
         metrics.PROMETHEUS_UP.set(not look.error)
         self._runtime.look = look
-        if self._cluster.scales_by_load():
+        if self._cluster.needs_samples():
             self._wanted.ring()
 
     def _note_past(self, found: recall.Past) -> None:

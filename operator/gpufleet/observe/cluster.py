@@ -187,10 +187,13 @@ class Cluster:
             priorities=live.priorities(entry.value for entry in self._priorities.entries()),
         )
 
-    def scales_by_load(self) -> bool:
-        """Whether the number of servers of any service follows its load."""
-        scaled = (one.spec.autoscaling for one in self._services.read_all())
-        return any(one is not None and one.mode != "Off" for one in scaled)
+    def needs_samples(self) -> bool:
+        """Whether any service follows its load, or has an accelerator whose use tells its right size."""
+        specs = [one.spec for one in self._services.read_all()]
+        scaled = (one.autoscaling for one in specs)
+        return any(one.accelerator is not None for one in specs) or any(
+            one is not None and one.mode != "Off" for one in scaled
+        )
 
     def children_of(self, uid: str) -> tuple[children.Child, ...]:
         """What the object with this UID owns."""

@@ -15,6 +15,7 @@ import msgspec
 
 from gpufleet import clock
 from gpufleet.api import meta
+from gpufleet.observe import devices
 from gpufleet.state import fleet, names
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class _Meta(_Wire):
     uid: str = ""
     namespace: str = ""
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
@@ -167,12 +169,14 @@ def decode_node(raw: dict[str, Any]) -> fleet.Node | None:
     except (msgspec.ValidationError, ValueError) as error:
         _log.warning("node %s cannot be read: %s", raw["metadata"]["name"], error)
         return None
+    annotations = node.metadata.annotations or {}
     return fleet.Node(
         name=node.metadata.name,
         labels=node.metadata.labels or {},
         allocatable=allocatable,
         ready=any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ()),
         unschedulable=node.spec.unschedulable,
+        devices=devices.read(node.metadata.name, annotations.get(names.DEVICES_ANNOTATION)),
     )
 
 

@@ -30,6 +30,7 @@ Name = Literal[
     "llm_running",
     "gr_engine_active",
     "sm_active",
+    "dram_active",
     "fb_used_mib",
     "power_w",
     "xid",
@@ -136,11 +137,13 @@ def _build_dcgm() -> dict[Name, Query]:
 
     active = share("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_UTIL_RATIO")
     sm_active = share("DCGM_FI_PROF_SM_ACTIVE", "DCGM_FI_PROF_SM_UTIL_RATIO")
+    dram_active = share("DCGM_FI_PROF_DRAM_ACTIVE", "DCGM_FI_PROF_DRAM_UTIL_RATIO")
     fb_used = f"sum by ({_HOLDER}) ({_devices('DCGM_FI_DEV_FB_USED', 'UUID, GPU_I_ID')})"
     power = f"sum by ({_HOLDER}) ({_devices('DCGM_FI_DEV_POWER_USAGE', 'UUID')})"
     return {
         "gr_engine_active": Query(active, "gpu"),
         "sm_active": Query(sm_active, "gpu"),
+        "dram_active": Query(dram_active, "gpu"),
         "fb_used_mib": Query(fb_used, "gpu"),
         "power_w": Query(power, "gpu"),
         "xid": Query(f"max by ({_HOLDER}) (DCGM_FI_DEV_XID_ERRORS)", "gpu"),

@@ -10,10 +10,10 @@ import sys
 from typing import NoReturn
 
 from gpufleet import clock as clock_
+from gpufleet import exporter
 from gpufleet.simgpu import (
     dcgm,
     device,
-    http,
     inventory,
     kube,
     migmanager,
@@ -50,6 +50,7 @@ class Simulator:
         self.stock = inventory.Inventory(self._build_gpus(), settings.mig_strategy)
         self._state_file = settings.state_dir / STATE_FILE
         store.restore(self._state_file, self.stock, view.boot_id)
+        store.save(self._state_file, self.stock, view.boot_id)
         self._holdings = podresources.Holdings(settings.pod_resources_socket, self.stock, clock)
         self._plugins = plugin.PluginSet(
             settings.device_plugins_dir, self.stock, self._holdings.note_allocated, settings.poll_s
@@ -63,8 +64,8 @@ class Simulator:
 
     async def run(self) -> None:
         """Everything, until cancelled. Raises OtherGpusError (in a group) when the annotation changes."""
-        app = http.build_app(self._exporter, self.why_not_ready)
-        server = await http.serve(app, self._settings.http_host, self._settings.http_port)
+        app = exporter.build_app(self._exporter, self.why_not_ready)
+        server = await exporter.serve(app, self._settings.http_host, self._settings.http_port)
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (

@@ -11,8 +11,9 @@ from typing import Any
 
 import grpc
 
-from gpufleet.simgpu import deviceplugin_pb2 as pb
-from gpufleet.simgpu import inventory, rpc
+from gpufleet.kubelet import deviceplugin_pb2 as pb
+from gpufleet.kubelet import rpc
+from gpufleet.simgpu import inventory
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from collections.abc import Collection
 import grpc
 
 from gpufleet import clock as clock_
-from gpufleet.simgpu import inventory, rpc
-from gpufleet.simgpu import podresources_pb2 as pb
+from gpufleet.kubelet import podresources_pb2 as pb
+from gpufleet.kubelet import rpc
+from gpufleet.simgpu import inventory
 
 log = logging.getLogger(__name__)
 

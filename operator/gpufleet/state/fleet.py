@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
+from gpufleet.state import devices
+
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
 
@@ -18,6 +20,8 @@ class Node:
     allocatable: Mapping[str, int] = dataclasses.field(default_factory=dict)
     ready: bool = True
     unschedulable: bool = False
+    devices: devices.DeviceMap | None = None
+    """What the node agent has published; None where it has not, or nothing that can be read."""
 
     @property
     def is_usable(self) -> bool:

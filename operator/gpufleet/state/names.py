@@ -14,12 +14,21 @@ APPLIED_HASH = PREFIX + "applied-hash"
 WAKE_ANNOTATION = PREFIX + "wake"
 """On a TritonService that has scaled to zero: another value wakes it."""
 
+DEVICES_ANNOTATION = PREFIX + "devices"
+"""On a Node: the node agent's JSON of its GPUs, their slices and the pods that hold them."""
+PREFER_LABEL_PREFIX = PREFIX + "prefer-"
+"""On a Node, before a MIG profile as resources spell it: pods that take such a slice are better off here."""
+DEVICES_REQUESTED_ANNOTATION = PREFIX + "devices-requested"
+"""On a Node: a token; the agent looks anew and answers with it in its JSON."""
+
 FIELD_MANAGER = "gpufleet"
 CYCLE_FIELD_MANAGER = "gpufleet-cycle"
+SIZING_FIELD_MANAGER = "gpufleet-sizing"
 
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 GPU_COUNT_LABEL = "nvidia.com/gpu.count"
 MIG_CAPABLE_LABEL = "nvidia.com/mig.capable"
+MIG_STATE_LABEL = "nvidia.com/mig.config.state"
 
 COMPLETION_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 

@@ -40,6 +40,7 @@ class PodSample:
     gr_engine_active: float | None = None
     """Share of the time, mean of its devices; on MIG of its instances."""
     sm_active: float | None = None
+    dram_active: float | None = None
     fb_used_mib: float | None = None
     """Sum of its devices."""
     power_w: float | None = None

@@ -17,7 +17,15 @@ CHART = pathlib.Path(__file__).parents[3] / "charts" / "gpufleet"
 NAMESPACE = "gpufleet-system"
 SIMGPU = "simgpu.enabled=true"
 RULES = "prometheusRule.enabled=true"
-EVERYTHING = (SIMGPU, "podMonitor.enabled=true", RULES, "networkPolicy.enabled=true", "replicas=2")
+NODE_AGENT = "nodeAgent.enabled=true"
+EVERYTHING = (
+    SIMGPU,
+    NODE_AGENT,
+    "podMonitor.enabled=true",
+    RULES,
+    "networkPolicy.enabled=true",
+    "replicas=2",
+)
 
 Object = dict[str, Any]
 
@@ -73,6 +81,10 @@ def operator_pod(*values: str) -> Object:
 
 def simgpu_pod(*values: str) -> Object:
     return pod_of(find("DaemonSet", "gpufleet-simgpu", SIMGPU, *values))
+
+
+def node_agent_pod(*values: str) -> Object:
+    return pod_of(find("DaemonSet", "gpufleet-node-agent", NODE_AGENT, *values))
 
 
 def environment(pod: Object) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ from gpufleet import settings
 from gpufleet.decide.serving import pod
 from tests import builders
 from tests.unit.charts import rendering
-from tests.unit.charts.rendering import EVERYTHING, SIMGPU, find, of_kind, render
+from tests.unit.charts.rendering import EVERYTHING, NODE_AGENT, SIMGPU, find, of_kind, render
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,8 @@ def test_no_object_is_there_twice() -> None:
 
 
 def test_namespaced_objects_are_in_the_namespace_of_the_release() -> None:
-    cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", *policies}
     for one in render(*EVERYTHING):
         wanted = None if one["kind"] in cluster_wide else rendering.NAMESPACE
         assert one["metadata"].get("namespace") == wanted, one["metadata"]["name"]
@@ -61,7 +62,12 @@ def test_selectors_match_the_pods_of_one_workload(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [pytest.param((), id="operator"), pytest.param((SIMGPU,), id="with simgpu")]
+    "values",
+    [
+        pytest.param((), id="operator"),
+        pytest.param((SIMGPU,), id="with simgpu"),
+        pytest.param((NODE_AGENT, "nodeAgent.nvml.enabled=true"), id="with node agents"),
+    ],
 )
 def test_containers_are_confined(values: tuple[str, ...]) -> None:
     for workload in rendering.workloads(*values):
@@ -79,7 +85,7 @@ def test_containers_are_confined(values: tuple[str, ...]) -> None:
 
 
 def test_probes_ask_a_port_that_the_container_has() -> None:
-    for workload in rendering.workloads(SIMGPU):
+    for workload in rendering.workloads(SIMGPU, NODE_AGENT):
         [container] = rendering.pod_of(workload)["spec"]["containers"]
         ports = {port["name"] for port in container["ports"]}
         asked = [container[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
@@ -89,7 +95,15 @@ def test_probes_ask_a_port_that_the_container_has() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["PodDisruptionBudget", "NetworkPolicy", "PodMonitor", "PrometheusRule", "DaemonSet", "ConfigMap"],
+    [
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "PodMonitor",
+        "PrometheusRule",
+        "DaemonSet",
+        "ConfigMap",
+        "ValidatingAdmissionPolicy",
+    ],
 )
 def test_what_is_optional_is_off_unless_asked_for(kind: str) -> None:
     assert not of_kind(kind)
@@ -98,7 +112,7 @@ def test_what_is_optional_is_off_unless_asked_for(kind: str) -> None:
 
 @pytest.mark.parametrize("are_on", [pytest.param(True, id="on"), pytest.param(False, id="off")])
 def test_scrape_annotations(are_on: bool) -> None:
-    values = (SIMGPU, f"metrics.scrapeAnnotations={str(are_on).lower()}")
+    values = (SIMGPU, NODE_AGENT, f"metrics.scrapeAnnotations={str(are_on).lower()}")
     for workload in rendering.workloads(*values):
         template = rendering.pod_of(workload)
         [container] = template["spec"]["containers"]
@@ -112,6 +126,7 @@ def test_monitors_carry_the_labels_that_a_prometheus_selects_by() -> None:
     assert {one["metadata"]["name"] for one in monitors} == {
         "gpufleet",
         "gpufleet-simgpu",
+        "gpufleet-node-agent",
         "gpufleet-triton",
     }
     for one in monitors:

@@ -48,11 +48,15 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("", "services"): WRITE_CHILDREN,
         ("", "configmaps"): WRITE_CHILDREN,
         ("", "pods"): READ,
-        ("", "nodes"): READ,
         ("scheduling.k8s.io", "priorityclasses"): READ,
+        ("", "nodes"): READ | {"patch"},
         ("", "events"): {"list", "watch", "create", "patch"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
+
+
+def test_nodes_are_only_read_where_none_is_to_be_preferred() -> None:
+    assert granted("gpufleet", "ClusterRole", "mig.preferNodes=false")["", "nodes"] == READ
 
 
 def test_the_operator_writes_one_lease_at_home() -> None:

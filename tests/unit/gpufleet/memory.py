@@ -50,8 +50,13 @@ class MemoryClient:
         """One level deep, which is all that is asked of it."""
         self.journal.append(("patch", path))
         held = await self.get(path)
-        if not body["metadata"].items() <= held["metadata"].items():
+        metadata = dict(body["metadata"])
+        labels = held["metadata"].get("labels", {}) | metadata.pop("labels", {})
+        if not metadata.items() <= held["metadata"].items():
             raise kube.Conflict(409, "the precondition does not hold")
+        if "spec" not in body:
+            kept = {key: value for key, value in labels.items() if value is not None}
+            return self._store(path, held | {"metadata": held["metadata"] | {"labels": kept}})
         return self._store(path, held | {"spec": held["spec"] | body["spec"]})
 
     async def delete(self, path: str, *, uid: str, resource_version: str | None = None) -> None:

@@ -9,9 +9,10 @@ import pytest
 from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
 from gpufleet.decide.autoscaling import recall
+from gpufleet.decide.mig import advising, rightsizing
 from gpufleet.observe import cluster
 from gpufleet.state import names, samples
-from tests import builders_api
+from tests import builders, builders_api
 from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
 
@@ -107,3 +108,53 @@ async def test_the_past_is_taken_up_once_something_is_remembered() -> None:
     assert len(memoryview(history.loads).cast("f")) >= 9
     await case.run()
     assert len(memoryview(case.runtime.scaled.memories["uid-scaled"].history.loads).cast("f")) >= 9
+
+
+SLICE = "nvidia.com/mig-1g.10gb"
+LABEL = "gpufleet.dev/prefer-1g.10gb"
+
+
+def add_nodes(case: Case) -> None:
+    """Two nodes with idle slices, which the informer has seen."""
+    for name in ("node-a", "node-b"):
+        ready = [{"type": "Ready", "status": "True"}]
+        raw = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": "1"},
+            "status": {"allocatable": {SLICE: "14"}, "conditions": ready},
+        }
+        case.cluster._nodes.put(case.client.add(raw))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [pytest.param(True, ["patch nodes/node-a"], id="on"), pytest.param(False, [], id="off")],
+)
+async def test_nodes_that_should_be_filled_first_are_labelled(wanted: bool, expected: list[str]) -> None:
+    case = Case()
+    await case.run()
+    case.runtime.settings = settings.Settings(mig_prefer_nodes=wanted)
+    add_nodes(case)
+    assert await case.run() == expected
+
+
+async def test_a_node_that_cannot_be_labelled_holds_nothing_up() -> None:
+    case = Case()
+    add_nodes(case)
+    case.client.failing[kube.path("v1", "Node", name="node-a")] = kube.Refused(403, "no right to")
+    assert await case.run() == ["apply a/status", "apply b/status", "patch nodes/node-a"]
+
+
+async def test_advice_on_the_slice_is_written_beside_the_assignment() -> None:
+    case = Case()
+    await case.run()
+    wanted = builders.make_service("a", "team", status={"assignment": {"replicas": 1}})
+    advice = rightsizing.Advice("SmallerFits", "1g.10gb would do", "1g.10gb")
+    await cycle._write_advice([advising.Wanted(wanted, advice)], case.runtime)
+    status = case.client.objects[kube.path(meta.API_VERSION, "TritonService", "team", "a")]["status"]
+    assert status["rightSizing"] == {
+        "reason": "SmallerFits", "message": "1g.10gb would do", "profile": "1g.10gb"
+    }  # fmt: skip
+    assert case.client.managers[-1] == (names.SIZING_FIELD_MANAGER, True)
+    assert case.assignment("a")["replicas"] == 1

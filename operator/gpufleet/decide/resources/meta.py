@@ -10,8 +10,14 @@ from typing import Any
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, pod
 from gpufleet.api import meta as api_meta
+from gpufleet.decide.mig import slicechoice
 from gpufleet.decide.resources import quantity
 from gpufleet.state import names
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+SLICE_WEIGHT = 10
+"""Of the wish for a node where large slices survive: less than that to stay off a node that failed, 100."""
 
 
 def build_meta(name: str, namespace: str, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -70,12 +76,20 @@ def _build_amounts(wanted: pod.ResourceAmounts | None) -> dict[str, str]:
 
 
 def build_affinity(assigned: accelerators.AssignedAccelerator | None) -> dict[str, Any] | None:
-    """Only nodes whose product fits; None where any does."""
-    if assigned is None or not assigned.products:
+    """Only nodes whose product fits; for a slice rather those where large ones survive. None where any does.
+
+    It follows from what is assigned alone: which nodes are preferred, their labels say.
+    """
+    if assigned is None:
         return None
-    fits = {"key": names.GPU_PRODUCT_LABEL, "operator": "In", "values": sorted(assigned.products)}
-    terms = [{"matchExpressions": [fits]}]
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    found: dict[str, Any] = {}
+    if assigned.products:
+        fits = {"key": names.GPU_PRODUCT_LABEL, "operator": "In", "values": sorted(assigned.products)}
+        found[REQUIRED] = {"nodeSelectorTerms": [{"matchExpressions": [fits]}]}
+    if key := slicechoice.label_of(assigned.resource):
+        wish = {"matchExpressions": [{"key": key, "operator": "Exists"}]}
+        found[PREFERRED] = [{"weight": SLICE_WEIGHT, "preference": wish}]
+    return {"nodeAffinity": found} if found else None
 
 
 def build_pool_fields(pool: gpu_pool.GPUPool | None) -> dict[str, Any]:

@@ -62,8 +62,8 @@ def build_affinity(
         return affinity
     others = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in avoided]
     wish = {"weight": 100, "preference": {"matchFields": others}}
-    required = affinity["nodeAffinity"] if affinity else {}
-    return {"nodeAffinity": required | {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
+    found = affinity["nodeAffinity"] if affinity else {}
+    return {"nodeAffinity": found | {meta.PREFERRED: [*found.get(meta.PREFERRED, ()), wish]}}
 
 
 def _build_places(placement: topologies.Placement) -> dict[str, Any]:

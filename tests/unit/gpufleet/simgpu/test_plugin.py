@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 import pytest
 
-from gpufleet.simgpu import deviceplugin_pb2 as plugin_pb
-from gpufleet.simgpu import inventory, plugin, podresources, rpc
-from gpufleet.simgpu import podresources_pb2 as resources_pb
+from gpufleet.kubelet import deviceplugin_pb2 as plugin_pb
+from gpufleet.kubelet import podresources_pb2 as resources_pb
+from gpufleet.kubelet import rpc
+from gpufleet.simgpu import inventory, plugin, podresources
 from tests.unit.gpufleet.simgpu import builders
 
 DEADLINE_S = 20.0

@@ -172,6 +172,14 @@ def test_an_accelerator_is_asked_for_and_its_products_are_required() -> None:
     assert "nvidia.com/mig-1g.10gb" not in str(container(built, "model-agent"))
 
 
+def test_a_slice_is_rather_taken_where_large_ones_survive() -> None:
+    found = build(SLICE, POOL)["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    wish = {"key": "gpufleet.dev/prefer-1g.10gb", "operator": "Exists"}
+    assert found == [{"weight": 10, "preference": {"matchExpressions": [wish]}}]
+    whole = SLICE.model_copy(update={"resource": "nvidia.com/gpu"})
+    assert "preferredDuringSchedulingIgnoredDuringExecution" not in str(build(whole, POOL))
+
+
 def test_a_pool_gives_its_nodes_tolerations_runtime_and_environment() -> None:
     built = build(SLICE, POOL, template={"env": [{"name": "LEVEL", "value": "tenant"}]})
     assert built["nodeSelector"] == {"gpufleet.dev/pool": "a100"}

@@ -115,3 +115,14 @@ IN_RACKS = [{"matchExpressions": [is_in("block", "b0"), is_in("rack", rack)]} fo
 )
 def test_where_a_worker_may_run(placement: Any, spec: dict[str, Any], terms: list[Any]) -> None:
     assert required(placement, **spec) == terms
+
+
+def test_a_slice_on_another_node_than_the_one_that_failed() -> None:
+    assigned = accelerators.AssignedAccelerator(resource="nvidia.com/mig-1g.10gb", count=1)
+    job = builders.make_job(workers={"max": 1})
+    built = pod.build_template(job, 1, assigned, None, 2, ["node-a"])["spec"]
+    wishes = built["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert [(one["weight"], *one["preference"]) for one in wishes] == [
+        (10, "matchExpressions"),
+        (100, "matchFields"),
+    ]

@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 from google.protobuf import message
 
-from gpufleet.simgpu import deviceplugin_pb2 as plugin_pb
-from gpufleet.simgpu import podresources_pb2 as resources_pb
+from gpufleet.kubelet import deviceplugin_pb2 as plugin_pb
+from gpufleet.kubelet import podresources_pb2 as resources_pb
 
 REGISTRATION = "v1beta1.Registration"
 DEVICE_PLUGIN = "v1beta1.DevicePlugin"
@@ -43,16 +43,30 @@ async def register(socket: pathlib.Path, endpoint: str, resource: str) -> None:
 
 async def list_pod_resources(socket: pathlib.Path) -> resources_pb.ListPodResourcesResponse:
     """What every container of the node holds. Raises grpc.RpcError."""
+    request, response = resources_pb.ListPodResourcesRequest(), resources_pb.ListPodResourcesResponse
+    found: resources_pb.ListPodResourcesResponse = await _ask(socket, "List", request, response)
+    return found
+
+
+async def get_allocatable(socket: pathlib.Path) -> resources_pb.AllocatableResourcesResponse:
+    """Every device that plugins offer on the node, held or not. Raises grpc.RpcError."""
+    request, response = resources_pb.AllocatableResourcesRequest(), resources_pb.AllocatableResourcesResponse
+    found: resources_pb.AllocatableResourcesResponse = await _ask(
+        socket, "GetAllocatableResources", request, response
+    )
+    return found
+
+
+async def _ask(
+    socket: pathlib.Path, method: str, request: message.Message, response: type[message.Message]
+) -> Any:
     async with dial(socket) as channel:
         call = channel.unary_unary(
-            f"/{POD_RESOURCES}/List",
-            request_serializer=resources_pb.ListPodResourcesRequest.SerializeToString,
-            response_deserializer=resources_pb.ListPodResourcesResponse.FromString,
+            f"/{POD_RESOURCES}/{method}",
+            request_serializer=_serialize,
+            response_deserializer=response.FromString,
         )
-        response: resources_pb.ListPodResourcesResponse = await call(
-            resources_pb.ListPodResourcesRequest(), timeout=TIMEOUT_S
-        )
-        return response
+        return await call(request, timeout=TIMEOUT_S)
 
 
 def unary(handler: Callable[[Any, Any], Awaitable[message.Message]], request: type[message.Message]) -> Any:

@@ -6,12 +6,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gpufleet.simgpu import dcgm, http
+from gpufleet import exporter
+from gpufleet.simgpu import dcgm
 from tests.unit.gpufleet.simgpu import builders
 
 
 async def get(folder: pathlib.Path, path: str, reason: str | None) -> tuple[int, str]:
-    app = http.build_app(dcgm.Exporter("node-a", builders.FakeClock()), lambda: reason)
+    app = exporter.build_app(dcgm.Exporter("node-a", builders.FakeClock()), lambda: reason)
     runner = web.AppRunner(app)
     await runner.setup()
     socket = str(folder / "http.sock")

@@ -1,4 +1,4 @@
-"""The exporter's port: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
+"""The port of what stands on a node: /metrics for Prometheus, /healthz and /readyz for the kubelet."""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+"""Right-sizing of all services in one pass: what is remembered of each, and the advice that is new."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections import defaultdict
+from collections.abc import Mapping
+
+from gpufleet.api import triton_service
+from gpufleet.decide.mig import rightsizing, usage
+from gpufleet.decide.mig.usage import Usage
+from gpufleet.state import names, samples, snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """Advice that status does not have yet."""
+
+    service: triton_service.TritonService
+    advice: rightsizing.Advice
+
+
+def advise_all(
+    view: snapshot.Snapshot, look: samples.Look, before: Mapping[str, Usage], now: datetime.datetime
+) -> tuple[dict[str, Usage], tuple[Wanted, ...]]:
+    """Usage by the UID of each service with an accelerator, and what is to be written.
+
+    Nothing is said of a service before Prometheus was asked, nor of one that never had advice and cannot be
+    sized. What is in status stays while word and profile are the same, whatever the figures.
+    """
+    if not look.number:
+        return dict(before), ()
+    pods: dict[tuple[str, str], list[samples.PodSample]] = defaultdict(list)
+    for pod in view.pods:
+        name, sample = pod.labels.get(names.SERVICE_LABEL), look.pods.get((pod.namespace, pod.name))
+        if name and sample and pod.ready and not pod.deleting:
+            pods[pod.namespace, name].append(sample)
+    found: dict[str, Usage] = {}
+    wanted: list[Wanted] = []
+    for service in view.services:
+        metadata, assignment = service.metadata, service.status.assignment
+        assigned = assignment.accelerator if assignment else None
+        if assigned is None:
+            continue
+        seen = pods[metadata.namespace, metadata.name]
+        device = f"{assigned.resource} {','.join(assigned.products)}"
+        known = usage.note(before.get(metadata.uid, Usage()), device, look.number, now.timestamp(), seen)
+        found[metadata.uid] = known
+        objective = service.spec.objective
+        target_s = objective.latency.target_milliseconds / 1000 if objective else None
+        advice = rightsizing.advise(known, assigned, target_s)
+        if known.hours and _is_news(advice, service.status.right_sizing):
+            wanted.append(Wanted(service, advice))
+    return found, tuple(wanted)
+
+
+def _is_news(advice: rightsizing.Advice, told: triton_service.RightSizing | None) -> bool:
+    if told is None:
+        return advice.reason != rightsizing.NOT_SIZED
+    if (
+        advice.reason == rightsizing.SERIES_SHORT
+        and told.profile
+        and told.reason != rightsizing.SERIES_MISSING
+    ):
+        # After a restart of the operator nothing is remembered, and nothing is known better.
+        return False
+    return (advice.reason, advice.profile) != (told.reason, told.profile)
