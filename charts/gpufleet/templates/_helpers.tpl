@@ -46,6 +46,9 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_PROMETHEUS_SECRET_DIR, value: {{ ternary "/etc/gpufleet/prometheus" "" (ne .Values.prometheus.secretName "") | quote }}}
 - {name: GPUFLEET_DISRUPTION_GPUS_PER_HOUR, value: {{ .Values.autoscaling.disruptionGpusPerHour | quote }}}
 - {name: GPUFLEET_SURGE_GPUS, value: {{ .Values.autoscaling.surgeGpus | quote }}}
+- {name: GPUFLEET_MIG_NAMESPACE, value: {{ ternary .Release.Namespace .Values.mig.namespace .Values.simgpu.enabled | quote }}}
+- {name: GPUFLEET_MIG_CONFIG_MAP, value: {{ .Values.mig.configMap | quote }}}
+- {name: GPUFLEET_MIG_CONFIG_SETTLE_S, value: {{ ternary 0 .Values.mig.configSettleSeconds .Values.simgpu.enabled | quote }}}
 - {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
 - {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}
 {{- end -}}
