@@ -6,6 +6,7 @@ The file belongs to one writer as far as our names go. What people have put besi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -137,15 +138,23 @@ def _split(text: str) -> tuple[list[str], dict[str, str]]:
             ours[found[1]] = found[2]
         else:
             foreign.append(line)
+    _check("\n".join(foreign))
+    return foreign, ours
+
+
+@functools.lru_cache(maxsize=8)
+def _check(text: str) -> None:
+    """Whether what is not ours leaves room for what is; it hardly ever changes. Raises ConfigFileError."""
     try:
-        document = yaml.safe_load("\n".join(foreign))
+        document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigFileError(f"{KEY} is no YAML: {error}") from error
     if not isinstance(document, dict) or document.get("version") != "v1":
         raise ConfigFileError(f"{KEY} has no version: v1")
-    if not isinstance(document.get("mig-configs") or {}, dict) or not any(map(_ROOT.match, foreign)):
+    if not isinstance(document.get("mig-configs") or {}, dict) or not any(
+        map(_ROOT.match, text.splitlines())
+    ):
         raise ConfigFileError(f"{KEY} has no line mig-configs: with configurations below it")
-    return foreign, ours
 
 
 def _join(foreign: Iterable[str], ours: Mapping[str, str]) -> str:

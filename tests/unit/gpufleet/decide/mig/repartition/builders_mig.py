@@ -85,7 +85,8 @@ FENCE = (fleet.Taint(names.REPARTITION_TAINT, "", "NoSchedule"),)
 
 def make_holder(name: str, node: str = "node-a", resource: str = SLICE, **fields: Any) -> fleet.Pod:
     """A running pod that holds a slice."""
-    return builders.make_pod(name, node=node, phase="Running", requests={resource: 1}, **fields)
+    base: dict[str, Any] = {"node": node, "phase": "Running", "requests": {resource: 1}}
+    return builders.make_pod(name, **(base | fields))
 
 
 def holder_text(name: str) -> str:

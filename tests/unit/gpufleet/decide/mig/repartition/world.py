@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import random
 from typing import Any
 
@@ -27,8 +28,15 @@ LIMITS = steps.Limits(
     longest_hold_s=600,
 )
 SCHEDULER_LAG_S = 3.0
+EMPTY = "version: v1\nmig-configs: {}\n"
 POOL_LABEL = "gpufleet.dev/pool"
 DEPLOY = names.GPU_DEPLOY_LABELS + "device-plugin"
+
+
+@functools.lru_cache(maxsize=64)
+def parse(text: str) -> migconfig.Configs:
+    """mig-manager's file as it reads it."""
+    return migconfig.parse(text)
 
 
 @dataclasses.dataclass
@@ -288,7 +296,7 @@ class World:
         for gpu in node.gpus:
             gpu.set_busy(held)
         try:
-            known = migconfig.parse(manager.file) if manager.file else {}
+            known = parse(manager.file) if manager.file else {}
             defaults = migconfig.build_defaults([node.gpus[0].model])
             entries = known.get(manager.applied) or defaults.get(manager.applied)
             if entries is None:
@@ -356,7 +364,7 @@ class World:
     def check_label(self, node: NodeSim, label: str) -> None:
         """At the moment of the label: nobody has, or is about to be given, a GPU that will be cleared."""
         node.meddled = node.fenced_s is None
-        wanted = migconfig.plan_wanted(migconfig.parse(self.file or "").get(label, ()), node.gpus)
+        wanted = migconfig.plan_wanted(parse(self.file or EMPTY).get(label, ()), node.gpus)
         changing = [gpu for gpu in node.gpus if gpu.index in wanted]
         changing = [gpu for gpu in changing if not migconfig.is_applied(gpu, wanted[gpu.index])]
         switched = [gpu for gpu in changing if gpu.mig_enabled != wanted[gpu.index].mig_enabled]
