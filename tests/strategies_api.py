@@ -110,6 +110,11 @@ def keep_rules(spec: Wire) -> Wire:
         _keep_scaling(spec)
     for template in (spec.get("template", {}), spec.get("podDefaults", {})):
         _keep_template(template)
+    if policy := spec.get("mig"):
+        for window in policy.get("windows", []):
+            window |= {"start": "0 8 * * 1-5", "timeZone": "Etc/UTC"}
+        if policy.get("mode") == "Static" and not policy.get("layout"):
+            policy["mode"] = "Off"
     if workers := spec.get("workers"):
         workers["min"] = min(workers.get("min", 1), workers["max"])
         if spec.get("accelerator", {}).get("migProfile"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpufleet import kube
@@ -28,31 +29,41 @@ async def run_once(runtime: Runtime) -> None:
     """
     with metrics.CYCLE_SECONDS.time():
         view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
-        found = memories.scale_all(view, runtime.look, runtime.scaled.memories, now, runtime.worker.answers)
-        if runtime.past and found.memories:
-            # The next pass knows it: this one has decided.
-            remembered = recall.recall(found.memories, view.services, runtime.past)
-            found, runtime.past = dataclasses.replace(found, memories=remembered), {}
-        runtime.scaled = found
-        for question in found.questions:
-            runtime.worker.ask(question, runtime.wake_cycle)
+        found = _scale(view, now, runtime)
         plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
         telemetry.note(runtime.scaled)
-        for wanted in (*release.assign(view), *plan.assignments):
-            try:
-                written = await assignments.apply(runtime.client, wanted)
-                runtime.cluster.note_written(written)
-                runtime.hasten(Key(wanted.kind, wanted.namespace, wanted.name))
-                await _tell(written, wanted, runtime)
-            except kube.NotFound:
-                runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
-            except (kube.Conflict, kube.Refused) as error:
-                about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
-                _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
+        await _write((*release.assign(view), *plan.assignments), runtime)
         await _label_nodes(view, runtime)
         runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
         await _write_advice(advice, runtime)
+
+
+def _scale(view: snapshot.Snapshot, now: datetime.datetime, runtime: Runtime) -> memories.Pass:
+    """What the load asks for; questions that take long go to the worker."""
+    found = memories.scale_all(view, runtime.look, runtime.scaled.memories, now, runtime.worker.answers)
+    if runtime.past and found.memories:
+        # The next pass knows it: this one has decided.
+        remembered = recall.recall(found.memories, view.services, runtime.past)
+        found, runtime.past = dataclasses.replace(found, memories=remembered), {}
+    runtime.scaled = found
+    for question in found.questions:
+        runtime.worker.ask(question, runtime.wake_cycle)
+    return found
+
+
+async def _write(changes: Iterable[assignment.Assignment], runtime: Runtime) -> None:
+    for wanted in changes:
+        try:
+            written = await assignments.apply(runtime.client, wanted)
+            runtime.cluster.note_written(written)
+            runtime.hasten(Key(wanted.kind, wanted.namespace, wanted.name))
+            await _tell(written, wanted, runtime)
+        except kube.NotFound:
+            runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
+        except (kube.Conflict, kube.Refused) as error:
+            about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
+            _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
 
 
 async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from gpufleet import clock, kube, settings, worker
 from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.mig import usage
+from gpufleet.decide.mig.repartition import rounds
 from gpufleet.observe import cluster
-from gpufleet.report import events, status
+from gpufleet.report import events, repartition, status
 from gpufleet.state import samples
 
 
@@ -41,6 +42,9 @@ class Runtime:
     """What the last pass has found of the services that are scaled by load."""
     used: Mapping[str, usage.Usage] = dataclasses.field(default_factory=dict)
     """How much of their devices services have used, by UID."""
+    round: rounds.Round | None = None
+    """What the last look at MIG layouts has found; None before the first."""
+    teller: repartition.Teller = dataclasses.field(default_factory=repartition.Teller)
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

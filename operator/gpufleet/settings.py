@@ -72,6 +72,21 @@ class Settings(pydantic_settings.BaseSettings):
     mig_plugin_policy: Literal["distributed", "packed"] = "distributed"
     """Which slice of a node NVIDIA's device plugin takes: its shared-devices-allocation-policy."""
 
+    mig_namespace: str = "gpu-operator"
+    """Namespace of mig-manager and of its ConfigMap."""
+    mig_config_map: str = "gpufleet-mig-layouts"
+    """mig-manager's ConfigMap, as ClusterPolicy names it in migManager.config.name; gpufleet writes it."""
+    mig_config_settle_s: float = pydantic.Field(default=90.0, ge=0)
+    """How long a kubelet may take to show a changed ConfigMap to mig-manager."""
+    mig_settle_s: float = pydantic.Field(default=5.0, ge=0)
+    """How long after a taint the scheduler may still place a pod."""
+    mig_confirm_s: float = pydantic.Field(default=15.0, ge=0)
+    """How long state, instances and allocatable have to agree that a node is done."""
+    mig_apply_s: float = pydantic.Field(default=900.0, gt=0)
+    """Limit of one configuration by mig-manager, until the node goes back to the layout before."""
+    mig_hold_s: float = pydantic.Field(default=600.0, ge=0)
+    """How long a node is left alone after a change that came to nothing; doubled with each in a row."""
+
     lease_name: str = "gpufleet-operator"
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
     lease_renew_s: float = pydantic.Field(default=4.0, gt=0)

@@ -51,6 +51,9 @@ prometheus.io/port: {{ .port | quote }}
 - {name: GPUFLEET_MINIMUM_RUNTIME_S, value: {{ .Values.training.minimumRuntimeSeconds | quote }}}
 - {name: GPUFLEET_MIG_PREFER_NODES, value: {{ .Values.mig.preferNodes | quote }}}
 - {name: GPUFLEET_MIG_PLUGIN_POLICY, value: {{ .Values.mig.pluginPolicy | quote }}}
+- {name: GPUFLEET_MIG_NAMESPACE, value: {{ ternary .Release.Namespace .Values.mig.namespace .Values.simgpu.enabled | quote }}}
+- {name: GPUFLEET_MIG_CONFIG_MAP, value: {{ .Values.mig.configMap | quote }}}
+- {name: GPUFLEET_MIG_CONFIG_SETTLE_S, value: {{ ternary 0 .Values.mig.configSettleSeconds .Values.simgpu.enabled | quote }}}
 - {name: GPUFLEET_LEASE_DURATION_S, value: {{ .Values.operator.lease.durationSeconds | quote }}}
 - {name: GPUFLEET_LEASE_RENEW_S, value: {{ .Values.operator.lease.renewSeconds | quote }}}
 {{- end -}}

@@ -7,7 +7,7 @@ from typing import Annotated
 import pydantic
 
 from gpufleet.api import accelerator as accelerators
-from gpufleet.api import meta, pod, rules
+from gpufleet.api import meta, mig_policy, pod, rules
 from gpufleet.api import topology as topologies
 
 KIND = "GPUPool"
@@ -67,6 +67,12 @@ class GPUPoolSpec(meta.Schema):
     pod_defaults: Annotated[
         PodDefaults | None, pydantic.Field(description="Merged into every child pod that runs on this pool.")
     ] = None
+    mig: Annotated[
+        mig_policy.MigPolicy | None,
+        pydantic.Field(
+            description="How GPUs of the pool are cut into MIG slices; unset: they stay as they are."
+        ),
+    ] = None
 
 
 class PoolResource(meta.Schema):
@@ -91,6 +97,10 @@ class GPUPoolStatus(meta.Schema):
             json_schema_extra=rules.list_map("name"),
         ),
     ] = pydantic.Field(default_factory=list)
+    mig: Annotated[
+        mig_policy.MigStatus | None,
+        pydantic.Field(description="Slices and plans; unset where spec.mig is Off."),
+    ] = None
 
 
 class GPUPool(pydantic.BaseModel):

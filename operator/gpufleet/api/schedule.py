@@ -1,4 +1,4 @@
-"""Times that come again, at which servers are to be there before the load is."""
+"""Times that come again: windows, and floors at which servers are to be there before the load is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pydantic
 from gpufleet.api import meta
 
 
-class Schedule(meta.Schema):
-    """A floor for a time that comes again: servers are there before the load is."""
+class Window(meta.Schema):
+    """A time that comes again."""
 
     name: Annotated[
         str,
@@ -35,10 +35,6 @@ class Schedule(meta.Schema):
         pydantic.Field(max_length=64, description="Time zone of start, such as Europe/Berlin."),
     ] = "Etc/UTC"
     duration_seconds: Annotated[int, pydantic.Field(ge=60, le=604_800, description="How long it lasts.")]
-    min_replicas: Annotated[
-        int,
-        pydantic.Field(ge=1, le=1000, description="Fewest servers meanwhile; maxReplicas stays the most."),
-    ]
 
     @pydantic.field_validator("start")
     @classmethod
@@ -59,3 +55,12 @@ class Schedule(meta.Schema):
         except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
             raise ValueError(f"{name!r} is no time zone: write such as Europe/Berlin") from error
         return name
+
+
+class Schedule(Window):
+    """A floor for a time that comes again: servers are there before the load is."""
+
+    min_replicas: Annotated[
+        int,
+        pydantic.Field(ge=1, le=1000, description="Fewest servers meanwhile; maxReplicas stays the most."),
+    ]

@@ -16,13 +16,14 @@ from aiohttp import web
 from prometheus_client import exposition, registry
 
 from gpufleet import clock, runtime, settings
+from gpufleet.decide.mig.repartition import reports
 from gpufleet.decide.placement import whatif
 from gpufleet.decide.training import progress
 from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
 from gpufleet.observe import progress as observing
 from gpufleet.report import objects
-from gpufleet.state import names
+from gpufleet.state import names, snapshot
 
 
 @dataclasses.dataclass
@@ -132,8 +133,15 @@ async def _snapshot(life: Life) -> web.Response:
     if life.cluster is None or not life.is_synced:
         return _name_leader(life)
     taken = life.cluster.read_snapshot()
-    body = await asyncio.to_thread(msgspec.json.encode, taken, enc_hook=_encode_model)
+    found = life.runtime.round if life.runtime else None
+    body = await asyncio.to_thread(_encode_snapshot, taken, found.nodes if found else ())
     return web.Response(body=body, content_type="application/json")
+
+
+def _encode_snapshot(taken: snapshot.Snapshot, repartition: tuple[reports.NodeReport, ...]) -> bytes:
+    """The fleet, and beside it what becomes of the MIG layout of each managed node."""
+    fields = {one.name: getattr(taken, one.name) for one in dataclasses.fields(taken)}
+    return msgspec.json.encode({**fields, "repartition": repartition}, enc_hook=_encode_model)
 
 
 def _encode_model(value: Any) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from gpufleet import clock, cycle, kube, reconcile, runtime, settings, worker, workqueue
+from gpufleet import clock, cycle, kube, reconcile, repartition, runtime, settings, worker, workqueue
 from gpufleet.decide.autoscaling import recall
 from gpufleet.handlers import http, watch
 from gpufleet.observe import agents, cluster, past, progress, prometheus
@@ -18,6 +18,10 @@ CYCLE_PAUSE_S = 0.2
 """Shortest time between two passes over the fleet: what changes meanwhile is one pass."""
 CYCLE_GATHER_S = 0.05
 """How long the first change after a rest waits for others: one apply may bring a pool and who needs it."""
+MIG_PAUSE_S = 1.0
+"""Shortest time between two looks at MIG layouts, none of which is urgent."""
+MIG_REST = 3.0
+"""How long is rested after a look at MIG layouts, as a multiple of what it took."""
 LAG_PROBE_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ class Leader:
             self._clock, expected=(kube.ApiError,)
         )
         self._wanted = workqueue.Alarm(CYCLE_PAUSE_S, CYCLE_GATHER_S, self._clock)
+        self._layouts = workqueue.Alarm(MIG_PAUSE_S, CYCLE_GATHER_S, self._clock)
         self._runtime = runtime.Runtime(
             client=client,
             cluster=self._cluster,
@@ -45,7 +50,7 @@ class Leader:
             hasten=lambda key: self._queue.add_after(key, 0.0),
         )
         self._cluster.on_dirty = self._mark_dirty
-        self._cluster.on_fleet_change = self._wanted.ring
+        self._cluster.on_fleet_change = self._ring
 
     async def run(self) -> None:
         """Runs until cancelled. Raises watch.WatchEndedError where kopf has given up."""
@@ -59,7 +64,8 @@ class Leader:
                 tasks.create_task(watch.run(self._options, self._cluster.note_event))
                 self._life.is_synced = True
                 tasks.create_task(self._queue.run(self._work_on, self._options.workers))
-                tasks.create_task(self._cycle_for_ever())
+                tasks.create_task(self._run_for_ever(self._wanted, self._run_cycle, "the fleet"))
+                tasks.create_task(self._run_for_ever(self._layouts, self._run_layouts, "MIG layouts"))
                 tasks.create_task(self._resync_for_ever())
                 tasks.create_task(agents.AgentPoller(self._cluster, self._options, self._clock).run())
                 tasks.create_task(progress.ProgressPoller(self._cluster, self._options, self._clock).run())
@@ -71,7 +77,11 @@ class Leader:
 
     def _mark_dirty(self, key: cluster.Key) -> None:
         self._queue.add(runtime.Key(*key))
+        self._ring()
+
+    def _ring(self) -> None:
         self._wanted.ring()
+        self._layouts.ring()
 
     def _note_look(self, look: samples.Look) -> None:
         """Samples are looked at where something is scaled by them."""
@@ -92,21 +102,34 @@ class Leader:
             metrics.RECONCILES.labels(key.kind, result).inc()
         return again_s
 
-    async def _cycle_for_ever(self) -> None:
+    async def _run_cycle(self) -> None:
+        await cycle.run_once(self._runtime)
+
+    async def _run_layouts(self) -> None:
+        began_s = self._clock.monotonic_s()
+        again_s = await repartition.run_once(self._runtime)
+        if again_s is not None:
+            asyncio.get_running_loop().call_later(again_s, self._layouts.ring)
+        # A large fleet takes seconds to plan; most of the processor is left to the rest.
+        await asyncio.sleep(MIG_REST * (self._clock.monotonic_s() - began_s))
+
+    async def _run_for_ever(
+        self, wanted: workqueue.Alarm, run: Callable[[], Awaitable[None]], what: str
+    ) -> None:
         failures = 0
         while True:
-            await self._wanted.wait()
+            await wanted.wait()
             try:
-                await cycle.run_once(self._runtime)
+                await run()
                 failures = 0
             except Exception as error:
                 failures += 1
                 delay_s = workqueue.compute_backoff_s(failures)
                 trace = not isinstance(error, kube.ApiError)
                 _log.warning(
-                    "the pass over the fleet failed: %s; next in %.1f s", error, delay_s, exc_info=trace
+                    "the pass over %s failed: %s; next in %.1f s", what, error, delay_s, exc_info=trace
                 )
-                self._wanted.ring()
+                wanted.ring()
                 await asyncio.sleep(delay_s)
 
     async def _resync_for_ever(self) -> None:
@@ -114,7 +137,7 @@ class Leader:
             known = self._cluster.keys()
             for key in known:
                 self._mark_dirty(key)
-            self._wanted.ring()
+            self._ring()
             await asyncio.sleep(self._options.resync_s)
 
     async def _watch_gauges(self) -> None:

@@ -100,8 +100,11 @@ class Cluster:
         self._own[kind].note_event(event_type, raw)
 
     def note_written(self, raw: Mapping[str, Any]) -> None:
-        """Takes the API server's answer to a write of ours, to a child or an object of our own kinds."""
+        """Takes the API server's answer to a write of ours: a child, an object of our own kinds, a Node."""
         kind = raw["kind"]
+        if kind == "Node":
+            self._nodes.put_own(dict(raw))
+            return
         target = self._own[kind].store if kind in self._own else self._children[kind]
         target.put_own(dict(raw))
 

@@ -15,12 +15,13 @@ import msgspec
 
 from gpufleet import clock
 from gpufleet.api import meta
-from gpufleet.observe import devices
+from gpufleet.observe import constraints, devices
 from gpufleet.state import fleet, names
 
 _log = logging.getLogger(__name__)
 
 _CRASH_LOOP = "CrashLoopBackOff"
+_NODE_ANNOTATIONS = (names.MIG_WANTED_ANNOTATION, names.MIG_CHANGE_ANNOTATION, names.MIG_HOLD_ANNOTATION)
 
 
 class _Wire(msgspec.Struct, rename="camel"):
@@ -29,6 +30,7 @@ class _Wire(msgspec.Struct, rename="camel"):
 
 class _Owner(_Wire):
     uid: str
+    kind: str = ""
     controller: bool = False
 
 
@@ -62,7 +64,7 @@ class _Container(_Wire):
     restart_policy: str | None = None
 
 
-class _PodSpec(_Wire):
+class _PodSpec(constraints.PodSpec, kw_only=True):
     containers: list[_Container]
     init_containers: list[_Container] | None = None
     node_name: str | None = None
@@ -109,13 +111,25 @@ class _Pod(_Wire):
     status: _PodStatus = msgspec.field(default_factory=_PodStatus)
 
 
+class _Taint(_Wire):
+    key: str
+    value: str = ""
+    effect: str = ""
+
+
 class _NodeSpec(_Wire):
     unschedulable: bool = False
+    taints: list[_Taint] | None = None
+
+
+class _NodeInfo(_Wire):
+    boot_id: str = msgspec.field(default="", name="bootID")
 
 
 class _NodeStatus(_Wire):
     allocatable: dict[str, str | int] | None = None
     conditions: list[_Condition] | None = None
+    node_info: _NodeInfo = msgspec.field(default_factory=_NodeInfo)
 
 
 class _Node(_Wire):
@@ -158,6 +172,10 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
         message=pod.status.message or "",
         started_at=pod.status.start_time or "",
         interrupted=_find_interruption(pod, conditions.get("DisruptionTarget")),
+        constraints=fleet.Constraints() if pod.spec.node_name else constraints.read(pod.spec),
+        evictable=constraints.is_evictable(
+            _kind_of_controller(pod.metadata), pod.metadata.annotations or {}, labels
+        ),
     )
 
 
@@ -176,6 +194,10 @@ def decode_node(raw: dict[str, Any]) -> fleet.Node | None:
         allocatable=allocatable,
         ready=any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ()),
         unschedulable=node.spec.unschedulable,
+        uid=node.metadata.uid,
+        annotations={key: annotations[key] for key in _NODE_ANNOTATIONS if key in annotations},
+        taints=tuple(fleet.Taint(one.key, one.value, one.effect) for one in node.spec.taints or ()),
+        boot_id=node.status.node_info.boot_id,
         devices=devices.read(node.metadata.name, annotations.get(names.DEVICES_ANNOTATION)),
     )
 
@@ -218,6 +240,10 @@ def _wanted_by(container: _Container) -> dict[str, int]:
 
 def _controller_of(metadata: _Meta) -> str:
     return next((owner.uid for owner in metadata.owner_references or () if owner.controller), "")
+
+
+def _kind_of_controller(metadata: _Meta) -> str:
+    return next((owner.kind for owner in metadata.owner_references or () if owner.controller), "")
 
 
 def _seconds(written: str | None) -> float | None:

@@ -48,6 +48,25 @@ AUTOSCALER_WANTED = prometheus_client.Gauge(
 AUTOSCALER_GRANTED = prometheus_client.Gauge(
     "gpufleet_autoscaler_granted_servers", "Servers that all clamps have left of them.", ["mode"]
 )
+MIG_ROUND_SECONDS = prometheus_client.Histogram(
+    "gpufleet_mig_round_duration_seconds", "Time of one look at the MIG layouts of the whole fleet."
+)
+MIG_SLICES = prometheus_client.Gauge(
+    "gpufleet_mig_slices", "MIG slices of managed pools, used or free.", ["profile", "use"]
+)
+MIG_NODES = prometheus_client.Gauge(
+    "gpufleet_mig_nodes",
+    "Nodes of managed pools, by where they are in a change and why.",
+    ["phase", "reason"],
+)
+MIG_STEPS = prometheus_client.Counter(
+    "gpufleet_mig_steps_total",
+    "Steps of repartitions, by kind and by what became of them.",
+    ["kind", "result"],
+)
+MIG_EVICTIONS = prometheus_client.Counter(
+    "gpufleet_mig_evictions_total", "Pods asked to go for a repartition.", ["result"]
+)
 PROMETHEUS_UP = prometheus_client.Gauge(
     "gpufleet_prometheus_up", "1 where the last round of queries was answered, else 0."
 )

@@ -22,7 +22,7 @@ _COUNTS = frozenset(
     {"replicas", "readyReplicas", "activeWorkers", "succeededWorkers", "readyNodes", "resources"}
 )
 _COUNTS_OF_MODELS = frozenset({"readyPods", "loadMilliseconds"})
-_CYCLES = frozenset({"assignment", "autoscaling", "rightSizing"})
+_CYCLES = frozenset({"assignment", "autoscaling", "mig", "rightSizing"})
 
 
 def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

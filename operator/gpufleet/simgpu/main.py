@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import sys
@@ -57,7 +58,13 @@ class Simulator:
         )
         self._publisher = node.Publisher(api, view, self.stock, settings.node_name)
         self._manager = migmanager.MigManager(
-            self.stock, view, self._holdings, self._publisher.publish, self._commit, settings.reconfigure_s
+            self.stock,
+            view,
+            self._holdings,
+            self._publisher.publish,
+            self._commit,
+            settings.reconfigure_s,
+            sources=2,
         )
         self._stats = usage.KubeletStats(kubelet) if kubelet else None
         self._exporter = dcgm.Exporter(settings.node_name, clock)
@@ -69,7 +76,8 @@ class Simulator:
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (
-                    self._follow_node(), self._follow_configs(), self._follow_faults(), self._poll(),
+                    self._follow_node(), self._follow_configs(), self._follow_layouts(),
+                    self._follow_faults(), self._poll(),
                     self._plugins.run(), self._manager.run(),
                     self._publisher.run_on_gpus(), self._publisher.run_on_node(),
                 ):  # fmt: skip
@@ -98,8 +106,14 @@ class Simulator:
         await kube.follow(self._api, node.PATH, self._settings.node_name, self._view.update)
 
     async def _follow_configs(self) -> None:
+        await self._follow_map(self._settings.mig_config_map)
+
+    async def _follow_layouts(self) -> None:
+        await self._follow_map(self._settings.mig_layouts_map)
+
+    async def _follow_map(self, name: str) -> None:
         path = f"/api/v1/namespaces/{self._settings.namespace}/configmaps"
-        await kube.follow(self._api, path, self._settings.mig_config_map, self._manager.update_configs)
+        await kube.follow(self._api, path, name, functools.partial(self._manager.update_configs, source=name))
 
     async def _follow_faults(self) -> None:
         seen = -1

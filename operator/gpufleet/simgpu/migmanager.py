@@ -34,25 +34,30 @@ class MigManager:
         publish: Callable[[str], Awaitable[None]],
         commit: Callable[[], Awaitable[None]],
         reconfigure_s: float,
+        sources: int = 1,
     ) -> None:
+        """`sources` are the files that it waits for before it starts."""
         self._stock = stock
         self._view = view
         self._holdings = holdings
         self._publish = publish
         self._commit = commit
         self._reconfigure_s = reconfigure_s
-        self._configs: migconfig.Configs = {}
+        self._configs: dict[str, migconfig.Configs] = {}
+        self._sources = sources
         self._defaults = migconfig.build_defaults(dict.fromkeys(gpu.model for gpu in stock.gpus))
         self.has_configs = asyncio.Event()
 
-    async def update_configs(self, body: dict[str, Any] | None) -> None:
-        """Take the ConfigMap as it is now; a file that cannot be read leaves the last good one in force."""
+    async def update_configs(self, body: dict[str, Any] | None, source: str = "") -> None:
+        """Take a ConfigMap as it is now; a file that cannot be read leaves the last good one in force."""
+        self._configs.setdefault(source, {})
         try:
             text = (body or {}).get("data", {}).get(CONFIG_KEY)
-            self._configs = migconfig.parse(text) if text else {}
+            self._configs[source] = migconfig.parse(text) if text else {}
         except migconfig.ConfigError as error:
             log.error("%s", error)
-        self.has_configs.set()
+        if len(self._configs) >= self._sources:
+            self.has_configs.set()
 
     async def run(self) -> None:
         """Follow the label, for ever."""
@@ -68,7 +73,8 @@ class MigManager:
 
     async def apply(self, name: str) -> str:
         """Bring the GPUs to the named configuration; the state to announce."""
-        entries = self._configs.get(name) or self._defaults.get(name)
+        known = (*self._configs.values(), self._defaults)
+        entries = next((one[name] for one in known if one.get(name)), None)
         if entries is None:
             log.error("no MIG configuration is named %s", name)
             return FAILED

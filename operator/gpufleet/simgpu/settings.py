@@ -27,6 +27,8 @@ class Settings(pydantic_settings.BaseSettings):
     mig_strategy: MigStrategy = "mixed"
     mig_config_map: str = "gpufleet-mig-config"
     """ConfigMap with mig-parted's file under config.yaml; absent: the built-in configurations alone."""
+    mig_layouts_map: str = "gpufleet-mig-layouts"
+    """Another such, which the operator writes; the real mig-manager reads one only."""
 
     device_plugins_dir: pathlib.Path = pathlib.Path("/var/lib/kubelet/device-plugins")
     pod_resources_socket: pathlib.Path = pathlib.Path("/var/lib/kubelet/pod-resources/kubelet.sock")

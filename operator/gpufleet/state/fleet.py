@@ -6,9 +6,53 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from gpufleet.state import devices
+from gpufleet.state import devices, names
 
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taint:
+    """A taint of a node."""
+
+    key: str
+    value: str = ""
+    effect: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Toleration:
+    """A taint that a pod accepts: with an empty key any, with an empty effect of any effect."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+    def accepts(self, taint: Taint) -> bool:
+        """https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"""
+        return (
+            self.key in ("", taint.key)
+            and (self.operator == "Exists" or (bool(self.key) and self.value == taint.value))
+            and self.effect in ("", taint.effect)
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Requirement:
+    """One expression on a node's labels, as nodeSelector and node affinity have them."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Constraints:
+    """Where a pod without a node may go: any one of `terms` must hold (none: all nodes)."""
+
+    terms: tuple[tuple[Requirement, ...], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,13 +64,23 @@ class Node:
     allocatable: Mapping[str, int] = dataclasses.field(default_factory=dict)
     ready: bool = True
     unschedulable: bool = False
+    uid: str = ""
+    annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Those that gpufleet writes on nodes."""
+    taints: tuple[Taint, ...] = ()
+    boot_id: str = ""
     devices: devices.DeviceMap | None = None
     """What the node agent has published; None where it has not, or nothing that can be read."""
 
     @property
+    def is_fenced(self) -> bool:
+        """Whether its GPUs are about to be cut anew."""
+        return any(one.key == names.REPARTITION_TAINT for one in self.taints)
+
+    @property
     def is_usable(self) -> bool:
         """Whether a new pod may be placed here."""
-        return self.ready and not self.unschedulable
+        return self.ready and not self.unschedulable and not self.is_fenced
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,6 +148,10 @@ class Pod:
     started_at: str = ""
     """When the kubelet took it up, before it pulled images."""
     interrupted: Interruption | None = None
+    constraints: Constraints = Constraints()
+    """Of a pod that has no node yet; others have none."""
+    evictable: bool = False
+    """Whether a controller makes it again elsewhere and nobody forbids to evict it."""
 
     @property
     def is_terminal(self) -> bool:

@@ -28,7 +28,17 @@ SIZING_FIELD_MANAGER = "gpufleet-sizing"
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 GPU_COUNT_LABEL = "nvidia.com/gpu.count"
 MIG_CAPABLE_LABEL = "nvidia.com/mig.capable"
+MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
+MIG_CONFIG_LABEL = "nvidia.com/mig.config"
 MIG_STATE_LABEL = "nvidia.com/mig.config.state"
+GPU_DEPLOY_LABELS = "nvidia.com/gpu.deploy."
+
+MIG_WANTED_ANNOTATION = PREFIX + "mig-wanted"
+MIG_CHANGE_ANNOTATION = PREFIX + "mig-change"
+MIG_HOLD_ANNOTATION = PREFIX + "mig-hold"
+REPARTITION_TAINT = PREFIX + "repartition"
+MIG_CONFIG_PREFIX = "gpufleet-"
+DO_NOT_DISRUPT_ANNOTATION = PREFIX + "do-not-disrupt"
 
 COMPLETION_INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 

@@ -44,6 +44,10 @@ LEFT_TO_EXTRA_ENV = {
     "resync_s",
     "watch_stale_s",
     "lease_name",
+    "mig_apply_s",
+    "mig_confirm_s",
+    "mig_hold_s",
+    "mig_settle_s",
     "prometheus_timeout_s",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpufleet import kube
+from gpufleet import kube, settings
 from gpufleet.api import crd
 from tests.unit.charts import rendering
 from tests.unit.charts.rendering import EVERYTHING, find, rules
@@ -50,6 +50,7 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("", "pods"): READ,
         ("scheduling.k8s.io", "priorityclasses"): READ,
         ("", "nodes"): READ | {"patch"},
+        ("", "pods/eviction"): {"create"},
         ("", "events"): {"list", "watch", "create", "patch"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
@@ -68,14 +69,15 @@ def test_every_kind_that_the_operator_asks_for_is_granted() -> None:
     assert set(kube.PLURALS.values()) <= resources
 
 
-def test_simulated_gpus_touch_nodes_and_read_one_config_map() -> None:
+def test_simulated_gpus_touch_nodes_and_read_two_config_maps() -> None:
     assert granted("gpufleet-simgpu", "ClusterRole", rendering.SIMGPU) == {
         ("", "nodes"): READ | {"patch"},
         ("", "nodes/stats"): {"get"},
     }
     [rule] = find("Role", "gpufleet-simgpu", rendering.SIMGPU)["rules"]
     assert (rule["resources"], set(rule["verbs"])) == (["configmaps"], READ)
-    assert rule["resourceNames"] == [rendering.of_kind("ConfigMap", rendering.SIMGPU)[0]["metadata"]["name"]]
+    theirs = rendering.of_kind("ConfigMap", rendering.SIMGPU)[0]["metadata"]["name"]
+    assert rule["resourceNames"] == [theirs, settings.Settings().mig_config_map]
 
 
 @pytest.mark.parametrize("kind", ["ClusterRoleBinding", "RoleBinding"])

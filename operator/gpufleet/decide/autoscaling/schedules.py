@@ -1,4 +1,4 @@
-"""Floors for times that come again, by the clock of their time zone."""
+"""Times that come again, and floors for them, by the clock of their time zone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from gpufleet.api import schedule
 
 def find_floor(schedules: Iterable[schedule.Schedule], now: datetime.datetime) -> schedule.Schedule | None:
     """Of the schedules that hold now the one with the highest floor; None where none holds."""
-    holding = [one for one in schedules if _holds(one, now)]
+    holding = [one for one in schedules if holds(one, now)]
     return max(holding, key=lambda one: (one.min_replicas, one.name), default=None)
 
 
-def _holds(one: schedule.Schedule, now: datetime.datetime) -> bool:
+def holds(one: schedule.Window, now: datetime.datetime) -> bool:
+    """Whether the time is now."""
     began = _find_start(one.start, one.time_zone, now.replace(second=0, microsecond=0))
     return began is not None and (now - began).total_seconds() < one.duration_seconds
 
