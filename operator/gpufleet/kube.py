@@ -18,7 +18,7 @@ import msgspec
 import yarl
 from kubernetes import aio
 
-from gpufleet import clock, settings
+from gpufleet import clock, ratelimit, settings
 
 Raw = dict[str, Any]
 OnWrite = Callable[[str, str], None]
@@ -99,20 +99,6 @@ def kind_of(url_path: str) -> str:
     return named[0]
 
 
-class TokenBucket:
-    """Spreads requests: `rate_per_s` on average, `burst` at once (generic cell rate algorithm)."""
-
-    def __init__(self, rate_per_s: float, burst: float) -> None:
-        self._interval_s = 1 / rate_per_s
-        self._burst_s = burst / rate_per_s
-        self._next_s = float("-inf")
-
-    def reserve(self, now_s: float) -> float:
-        """Takes one token; seconds to wait before it may be used."""
-        self._next_s = max(self._next_s, now_s - self._burst_s) + self._interval_s
-        return max(0.0, self._next_s - now_s)
-
-
 class Client:
     """One connection pool to one API server."""
 
@@ -130,7 +116,7 @@ class Client:
         self._on_write = on_write
         self._on_answer = on_answer
         self._clock = time_source or clock.SystemClock()
-        self._bucket = TokenBucket(options.write_rate_per_s, 2 * options.write_rate_per_s)
+        self._bucket = ratelimit.TokenBucket(options.write_rate_per_s, 2 * options.write_rate_per_s)
 
     async def get(self, url_path: str, *, metadata_only: bool = False, **params: str | int) -> Raw:
         accept = METADATA if metadata_only else "application/json"

@@ -11,7 +11,7 @@ import pydantic
 
 from gpufleet import clock, kube, settings
 from gpufleet.api import gpu_pool, meta, model_profile, training_job, triton_service
-from gpufleet.observe import decode, informer, kept, live, mounts, own, owners, profiles, store
+from gpufleet.observe import decode, decode_nodes, informer, kept, live, mounts, own, owners, profiles, store
 from gpufleet.state import children, fleet, models, names, progress, snapshot, view
 
 Key = own.Key
@@ -61,12 +61,14 @@ class Cluster:
             one.kind: one for one in (self._services, self._jobs, self._pools)
         }
         self._pods = store.Store(decode.decode_pod, owners.groups_of_pod, self._pod_changed)
-        self._nodes = store.Store(decode.decode_node, on_change=self._node_changed)
+        self._nodes = store.Store(decode_nodes.decode_node, on_change=self._node_changed)
         self._children: dict[str, store.Store[store.Raw]] = {
             kind: store.Store(own.without_managed_fields, owners.owners_of, self._child_changed)
             for kind in CHILD_KINDS
         }
-        self._priorities = store.Store(decode.decode_priority, on_change=lambda _: self.on_fleet_change())
+        self._priorities = store.Store(
+            decode_nodes.decode_priority, on_change=lambda _: self.on_fleet_change()
+        )
         self._mounts = mounts.Mounts(client, self._mount_failed, time_source)
         self._informers = [
             *(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gpufleet.observe import wire
 from gpufleet.state import fleet, names
 
 _SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
@@ -13,42 +14,38 @@ _STAYING = frozenset({"DaemonSet", "Node"})
 """Controllers whose pods come back to the same node."""
 
 
-class Wire(msgspec.Struct, rename="camel"):
-    """Base of what is decoded: camelCase, everything else ignored."""
-
-
-class _Expression(Wire):
+class _Expression(wire.Wire):
     key: str
     operator: str
     values: list[str] | None = None
 
 
-class _Term(Wire):
+class _Term(wire.Wire):
     match_expressions: list[_Expression] | None = None
 
 
-class _Terms(Wire):
+class _Terms(wire.Wire):
     node_selector_terms: list[_Term] | None = None
 
 
-class _NodeAffinity(Wire):
+class _NodeAffinity(wire.Wire):
     required: _Terms | None = msgspec.field(
         default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
     )
 
 
-class _Affinity(Wire):
+class _Affinity(wire.Wire):
     node_affinity: _NodeAffinity | None = None
 
 
-class _Toleration(Wire):
+class _Toleration(wire.Wire):
     key: str = ""
     operator: str = "Equal"
     value: str = ""
     effect: str = ""
 
 
-class PodSpec(Wire):
+class PodSpec(wire.Wire):
     """The part of a pod's spec that says where it may go."""
 
     node_selector: dict[str, str] | None = None

@@ -14,52 +14,20 @@ from typing import Any
 import msgspec
 
 from gpufleet import clock
-from gpufleet.api import meta
-from gpufleet.observe import constraints, devices
+from gpufleet.observe import constraints, wire
 from gpufleet.state import fleet, names
 
 _log = logging.getLogger(__name__)
 
 _CRASH_LOOP = "CrashLoopBackOff"
-_NODE_ANNOTATIONS = (names.MIG_WANTED_ANNOTATION, names.MIG_CHANGE_ANNOTATION, names.MIG_HOLD_ANNOTATION)
 
 
-class _Wire(msgspec.Struct, rename="camel"):
-    """Base of what is decoded: camelCase, everything else ignored."""
-
-
-class _Owner(_Wire):
-    uid: str
-    kind: str = ""
-    controller: bool = False
-
-
-class _Meta(_Wire):
-    name: str
-    uid: str = ""
-    namespace: str = ""
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    deletion_grace_period_seconds: int | None = None
-    owner_references: list[_Owner] | None = None
-
-
-class _Condition(_Wire):
-    type: str
-    status: str
-    reason: str | None = None
-    message: str | None = None
-    last_transition_time: str | None = None
-
-
-class _Resources(_Wire):
+class _Resources(wire.Wire):
     requests: dict[str, str | int] | None = None
     limits: dict[str, str | int] | None = None
 
 
-class _Container(_Wire):
+class _Container(wire.Wire):
     resources: _Resources = msgspec.field(default_factory=_Resources)
     restart_policy: str | None = None
 
@@ -70,72 +38,45 @@ class _PodSpec(constraints.PodSpec, kw_only=True):
     node_name: str | None = None
 
 
-class _Waiting(_Wire):
+class _Waiting(wire.Wire):
     reason: str | None = None
     message: str | None = None
 
 
-class _Terminated(_Wire):
+class _Terminated(wire.Wire):
     exit_code: int = 0
     reason: str | None = None
     message: str | None = None
     finished_at: str | None = None
 
 
-class _State(_Wire):
+class _State(wire.Wire):
     waiting: _Waiting | None = None
     terminated: _Terminated | None = None
 
 
-class _ContainerStatus(_Wire):
+class _ContainerStatus(wire.Wire):
     name: str
     restart_count: int = 0
     state: _State = msgspec.field(default_factory=_State)
     last_state: _State = msgspec.field(default_factory=_State)
 
 
-class _PodStatus(_Wire):
+class _PodStatus(wire.Wire):
     phase: fleet.PodPhase = "Pending"
     reason: str | None = None
     message: str | None = None
     start_time: str | None = None
-    conditions: list[_Condition] | None = None
+    conditions: list[wire.Condition] | None = None
     container_statuses: list[_ContainerStatus] | None = None
     init_container_statuses: list[_ContainerStatus] | None = None
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
 
 
-class _Pod(_Wire):
-    metadata: _Meta
+class _Pod(wire.Wire):
+    metadata: wire.Meta
     spec: _PodSpec
     status: _PodStatus = msgspec.field(default_factory=_PodStatus)
-
-
-class _Taint(_Wire):
-    key: str
-    value: str = ""
-    effect: str = ""
-
-
-class _NodeSpec(_Wire):
-    unschedulable: bool = False
-    taints: list[_Taint] | None = None
-
-
-class _NodeInfo(_Wire):
-    boot_id: str = msgspec.field(default="", name="bootID")
-
-
-class _NodeStatus(_Wire):
-    allocatable: dict[str, str | int] | None = None
-    conditions: list[_Condition] | None = None
-    node_info: _NodeInfo = msgspec.field(default_factory=_NodeInfo)
-
-
-class _Node(_Wire):
-    metadata: _Meta
-    spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
-    status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
 
 
 def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
@@ -179,43 +120,6 @@ def decode_pod(raw: dict[str, Any]) -> fleet.Pod | None:
     )
 
 
-def decode_node(raw: dict[str, Any]) -> fleet.Node | None:
-    """A node with its extended resources; None where it makes no sense."""
-    try:
-        node = msgspec.convert(raw, _Node)
-        allocatable = _extended(node.status.allocatable)
-    except (msgspec.ValidationError, ValueError) as error:
-        _log.warning("node %s cannot be read: %s", raw["metadata"]["name"], error)
-        return None
-    annotations = node.metadata.annotations or {}
-    return fleet.Node(
-        name=node.metadata.name,
-        labels=node.metadata.labels or {},
-        allocatable=allocatable,
-        ready=any(one.type == "Ready" and one.status == "True" for one in node.status.conditions or ()),
-        unschedulable=node.spec.unschedulable,
-        uid=node.metadata.uid,
-        annotations={key: annotations[key] for key in _NODE_ANNOTATIONS if key in annotations},
-        taints=tuple(fleet.Taint(one.key, one.value, one.effect) for one in node.spec.taints or ()),
-        boot_id=node.status.node_info.boot_id,
-        devices=devices.read(node.metadata.name, annotations.get(names.DEVICES_ANNOTATION)),
-    )
-
-
-def decode_priority(raw: dict[str, Any]) -> fleet.Priority:
-    """A PriorityClass; the API server lets only numbers in."""
-    return fleet.Priority(raw["metadata"]["name"], int(raw["value"]), bool(raw.get("globalDefault", False)))
-
-
-def _extended(resources: dict[str, str | int] | None) -> dict[str, int]:
-    """Whole numbers of the resources that are not Kubernetes' own: their names have a domain."""
-    return {
-        name: meta.quantity_to_bytes(str(quantity))
-        for name, quantity in (resources or {}).items()
-        if "/" in name and not name.split("/")[0].endswith("kubernetes.io")
-    }
-
-
 def _requests_of(spec: _PodSpec) -> dict[str, int]:
     """What the scheduler books: all containers with sidecars, or the largest init container if more.
 
@@ -235,14 +139,14 @@ def _requests_of(spec: _PodSpec) -> dict[str, int]:
 
 
 def _wanted_by(container: _Container) -> dict[str, int]:
-    return _extended(container.resources.limits) | _extended(container.resources.requests)
+    return wire.extended(container.resources.limits) | wire.extended(container.resources.requests)
 
 
-def _controller_of(metadata: _Meta) -> str:
+def _controller_of(metadata: wire.Meta) -> str:
     return next((owner.uid for owner in metadata.owner_references or () if owner.controller), "")
 
 
-def _kind_of_controller(metadata: _Meta) -> str:
+def _kind_of_controller(metadata: wire.Meta) -> str:
     return next((owner.kind for owner in metadata.owner_references or () if owner.controller), "")
 
 
@@ -255,7 +159,7 @@ def _seconds(written: str | None) -> float | None:
         return None
 
 
-def _unschedulable_message(scheduled: _Condition | None) -> str:
+def _unschedulable_message(scheduled: wire.Condition | None) -> str:
     if scheduled is None or scheduled.status != "False" or scheduled.reason != "Unschedulable":
         return ""
     return scheduled.message or ""
@@ -269,7 +173,7 @@ def _message_of(waiting: _Waiting, ended: _Terminated | None) -> str:
     return waiting.message or last
 
 
-def _find_interruption(pod: _Pod, target: _Condition | None) -> fleet.Interruption | None:
+def _find_interruption(pod: _Pod, target: wire.Condition | None) -> fleet.Interruption | None:
     """None where its containers had ended before; deletionTimestamp is when its grace is over."""
     found = None
     if target is not None and target.status == "True":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpufleet import kube
-from gpufleet.observe import decode
+from gpufleet.observe import decode, decode_nodes
 from gpufleet.state import fleet
 
 _PAGE = 500
@@ -17,7 +17,7 @@ async def read(client: kube.Client, name: str) -> tuple[dict[str, Any], fleet.No
     Raises kube.ApiError, NotFound where there is no such node or nothing that can be read.
     """
     raw = await client.get(kube.path("v1", "Node", name=name))
-    node = decode.decode_node(raw)
+    node = decode_nodes.decode_node(raw)
     if node is None:
         raise kube.NotFound(404, f"node {name} cannot be read")
     pods: list[fleet.Pod] = []

@@ -56,10 +56,6 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
     }
 
 
-def test_nodes_are_only_read_where_none_is_to_be_preferred() -> None:
-    assert granted("gpufleet", "ClusterRole", "mig.preferNodes=false")["", "nodes"] == READ
-
-
 def test_the_operator_writes_one_lease_at_home() -> None:
     assert granted("gpufleet", "Role") == {("coordination.k8s.io", "leases"): {"create", "get", "update"}}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpufleet.observe import decode
+from gpufleet.observe import decode, decode_nodes
 from gpufleet.state import fleet
 from tests.unit.gpufleet.observe import fakes
 
@@ -187,33 +187,6 @@ def test_why_a_pod_waits() -> None:
     )
 
 
-def test_a_whole_node() -> None:
-    raw = fakes.build_raw(
-        "n1",
-        labels={"pool": "a"},
-        spec={"unschedulable": True},
-        status={
-            "allocatable": {"cpu": "8", "nvidia.com/gpu": "8", "hugepages-2Mi": "0"},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    )
-    assert decode.decode_node(raw) == fleet.Node("n1", {"pool": "a"}, {"nvidia.com/gpu": 8}, True, True)
-
-
-@pytest.mark.parametrize(
-    "conditions",
-    [
-        pytest.param(None, id="none yet"),
-        pytest.param([{"type": "Ready", "status": "Unknown"}], id="unknown"),
-        pytest.param([{"type": "MemoryPressure", "status": "True"}], id="another"),
-    ],
-)
-def test_a_node_is_ready_only_when_it_says_so(conditions: Any) -> None:
-    node = decode.decode_node(fakes.build_raw("n1", status={"conditions": conditions}))
-    assert node is not None
-    assert not node.ready
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -226,7 +199,7 @@ JSON = st.recursive(
 def test_nonsense_is_left_out_and_never_raises(parts: dict[str, Any]) -> None:
     raw = fakes.build_raw("x") | parts
     assert decode.decode_pod(raw) is None
-    node = decode.decode_node(raw)
+    node = decode_nodes.decode_node(raw)
     assert node is None or node.name == "x"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpufleet.observe import constraints, decode, devices
+from gpufleet.observe import constraints, decode, decode_nodes, devices
 from gpufleet.state import devices as values
 from gpufleet.state import fleet
 
@@ -168,7 +168,7 @@ def test_a_node_with_all_that_is_ours() -> None:
         "spec": {"taints": [{"key": "gpufleet.dev/repartition", "effect": "NoSchedule"}]},
         "status": {"nodeInfo": {"bootID": "b-1"}, "conditions": [{"type": "Ready", "status": "True"}]},
     }
-    node = decode.decode_node(raw)
+    node = decode_nodes.decode_node(raw)
     assert node is not None
     assert (node.uid, node.boot_id, node.annotations) == ("u", "b-1", {"gpufleet.dev/mig-hold": "h"})
     assert node.devices is not None
