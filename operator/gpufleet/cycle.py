@@ -32,6 +32,7 @@ async def run_once(runtime: Runtime) -> None:
             runtime.worker.ask(question, runtime.wake_cycle)
         plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
+        runtime.queue = plan.queue
         telemetry.note(runtime.scaled)
         for wanted in (*release.assign(view), *plan.assignments):
             try:

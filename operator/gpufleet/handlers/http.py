@@ -44,6 +44,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/metrics", _metrics),
         ("/snapshot", _snapshot),
         ("/progress", _progress),
+        ("/queue", _queue),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     app.router.add_get("/decisions", _ask_leader(decisions.read, life))
@@ -117,6 +118,26 @@ async def _progress(life: Life) -> web.Response:
         }
         for pod, _ in observing.find_leaders(life.cluster)
         if pod.uid in known
+    ]
+    return web.json_response({"jobs": jobs})
+
+
+async def _queue(life: Life) -> web.Response:
+    """Gangs that wait: position, and when each may start with what that rests on."""
+    if life.runtime is None or not life.is_synced:
+        return _name_leader(life)
+    jobs = [
+        {
+            "namespace": one.namespace,
+            "name": one.name,
+            "position": one.position,
+            "reason": one.reason,
+            "message": one.message,
+            "etaSeconds": None if one.eta_s is None else round(one.eta_s),
+            "basis": one.basis,
+            "wouldEnd": list(one.would_end),
+        }
+        for one in life.runtime.queue
     ]
     return web.json_response({"jobs": jobs})
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
+from gpufleet.apply import assignments
 from gpufleet.observe import cluster
-from gpufleet.state import names
+from gpufleet.state import assignment, names
 from tests import builders_api
 from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
@@ -86,3 +88,19 @@ async def test_an_outage_ends_the_pass() -> None:
         await case.run()
     case.client.failing.clear()
     assert await case.run() == ["apply a/status", "apply b/status"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_written"),
+    [pytest.param("as it is", True, id="unchanged"), pytest.param("99", False, id="changed since")],
+)
+async def test_what_takes_is_written_only_on_what_was_decided_on(seen: str, is_written: bool) -> None:
+    case = Case()
+    path = kube.path(meta.API_VERSION, "TritonService", "team", "a")
+    version = case.client.objects[path]["metadata"]["resourceVersion"] if is_written else seen
+    wanted = assignment.Assignment(
+        "TritonService", "team", "a", "uid-a", {"replicas": 7}, resource_version=version
+    )
+    with contextlib.nullcontext() if is_written else pytest.raises(kube.Conflict):
+        await assignments.apply(case.client, wanted)  # type: ignore[arg-type]
+    assert (case.assignment("a") is not None) == is_written

@@ -18,6 +18,7 @@ from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, growth, promises, surge
 from gpufleet.decide.placement.gangs import admission
 from gpufleet.state import assignment as assignments
+from gpufleet.state import queue as queues
 from gpufleet.state import snapshot
 
 
@@ -27,6 +28,8 @@ class Plan:
 
     assignments: tuple[assignments.Assignment, ...]
     scalings: Mapping[str, scaler.Scaling]
+    queue: tuple[queues.Entry, ...] = ()
+    """Gangs that wait, the next one first."""
 
 
 def assign(
@@ -67,7 +70,8 @@ def plan(
         *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),
         *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
     )
-    return Plan(changes, {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None})
+    scalings = {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None}
+    return Plan(changes, scalings, tuple(gangs.queue))
 
 
 def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:

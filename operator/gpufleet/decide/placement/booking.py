@@ -22,7 +22,9 @@ class Books:
         used = view.used_on_nodes()
         self.free: Mapping[str, Counter[str]] = {node.name: view.free_on(node, used) for node in view.nodes}
         self.kept: Mapping[str, Counter[str]] = {node.name: Counter() for node in view.nodes}
-        """What is kept for gangs that wait, of what is free."""
+        """What was freed for gangs that wait, of what is free."""
+        self.reserved: Mapping[str, Counter[str]] = {node.name: Counter() for node in view.nodes}
+        """What is reserved for gangs that wait, of what is free or will be."""
         self.ending: Mapping[str, Counter[str]] = {node.name: Counter() for node in view.nodes}
         """What pods that have been told to end still hold, where others may follow them."""
         usable = {node.name for node in view.nodes if node.is_usable}
@@ -67,12 +69,12 @@ class Books:
         return self.free[node][assigned.resource]
 
     def count_places(
-        self, node: str, assigned: accelerators.AssignedAccelerator, *, into_kept: bool = False
+        self, node: str, assigned: accelerators.AssignedAccelerator, *, into_reserved: bool = False
     ) -> int:
         """Pods of this need that fit on the node."""
-        free = self.free[node][assigned.resource]
-        if not into_kept:
-            free -= self.kept[node][assigned.resource]
+        free = self.count_unkept(node, assigned)
+        if not into_reserved:
+            free -= self.reserved[node][assigned.resource]
         return free // assigned.count if free > 0 else 0
 
     def count_unkept(self, node: str, assigned: accelerators.AssignedAccelerator) -> int:
@@ -92,6 +94,10 @@ class Books:
     def keep(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Keeps room for pods that are to come there, free by now or not."""
         self.kept[node][assigned.resource] += pods * assigned.count
+
+    def reserve(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
+        """Reserves room for pods that are to come there later."""
+        self.reserved[node][assigned.resource] += pods * assigned.count
 
     @property
     def pool_names(self) -> Iterable[str]:

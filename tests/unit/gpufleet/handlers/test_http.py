@@ -14,7 +14,7 @@ from gpufleet.decide.autoscaling import memories
 from gpufleet.handlers import http
 from gpufleet.observe import cluster
 from gpufleet.report import metrics
-from gpufleet.state import names, progress, samples
+from gpufleet.state import names, progress, queue, samples
 from tests import builders_api
 from tests.unit.gpufleet.observe import fakes
 
@@ -45,6 +45,7 @@ STANDBY = http.Life(read_holder=lambda: "the-other")
         pytest.param(STANDBY, "/snapshot", 503, {"leader": "the-other"}, id="standby names the leader"),
         pytest.param(build_leader(is_synced=False), "/snapshot", 503, {}, id="no half snapshot"),
         pytest.param(STANDBY, "/progress", 503, {"leader": "the-other"}, id="standby knows no progress"),
+        pytest.param(STANDBY, "/queue", 503, {"leader": "the-other"}, id="standby knows no queue"),
         pytest.param(build_leader(), "/progress", 200, {"jobs": []}, id="nobody tells of progress"),
     ],
 )
@@ -78,6 +79,16 @@ async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
     _, body = await ask(life, "/progress", unused_tcp_port)
     [told] = json.loads(body)["jobs"]
     assert {"namespace": "team", "name": "llm", "step": 3, "totalSteps": 9}.items() <= told.items()
+
+
+async def test_who_waits(unused_tcp_port: int) -> None:
+    life = build_scaling_leader()
+    assert life.runtime is not None
+    life.runtime.queue = (queue.Entry("team", "llm", 1, "Reserved", "it waits", 9.6, "a ends", ("team/b",)),)
+    _, body = await ask(life, "/queue", unused_tcp_port)
+    [told] = json.loads(body)["jobs"]
+    assert (told["name"], told["position"], told["reason"]) == ("llm", 1, "Reserved")
+    assert (told["etaSeconds"], told["basis"], told["wouldEnd"]) == (10, "a ends", ["team/b"])
 
 
 async def test_metrics(unused_tcp_port: int) -> None:

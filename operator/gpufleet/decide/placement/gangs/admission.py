@@ -10,15 +10,20 @@ from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, promises
 from gpufleet.decide.placement.gangs import ground as grounds
-from gpufleet.decide.placement.gangs import growing, placed, taking
+from gpufleet.decide.placement.gangs import growing, placed, reserving, taking
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.decide.placement.gangs import victims as finding
 from gpufleet.decide.training import outcome
+from gpufleet.state import queue as queues
 from gpufleet.state import snapshot
 
 Job = training_job.TrainingJob
 Given = training_job.JobAssignment
+
+
+_Queue = tuple[str, str | None]
+"""(resource, pool): who waits for the same."""
 
 
 class Admission:
@@ -43,8 +48,11 @@ class Admission:
         self._taker = taking.Taker(view, books, self._ground, pods, self._order, limits, left_gpus, now)
         self._given: dict[str, Given] = {}
         self._released: set[str] = set()
-        self._stuck: dict[Hashable, str] = {}
-        self._heads: set[tuple[str, str | None]] = set()
+        self._stuck: dict[Hashable, tuple[str, str]] = {}
+        self._reservations: dict[_Queue, reserving.Reservation] = {}
+        self.queue: list[queues.Entry] = []
+        """Gangs that wait, the next one first; whole once `admit` has been called."""
+        self._heads: set[_Queue] = set()
         self._grower = growing.Grower(self._ground, books, pods, limits, now)
 
     def settle(self) -> None:
@@ -96,36 +104,71 @@ class Admission:
         """As many workers as fit now, if the smallest gang does."""
         need = needs.read(job, self._resolver, self._ground)
         if isinstance(need, resolving.Refusal):
-            return _refuse(job, need.reason, need.message)
+            return self._note(job, _refuse(job, need.reason, need.message))
         if need is None:
             requested = resolving.describe(job.spec.accelerator)
             return Given(workers=job.spec.workers.max, requested=requested)
-        if (known := self._stuck.get(need.key)) is not None and not _is_nominee(job):
-            return _wait(need, reasons.INSUFFICIENT_CAPACITY, known)
+        held = self._reservations.get(_queue_of(need))
+        fills = held is not None and held.outlasts(job)
+        key = need.key, fills
+        if (known := self._stuck.get(key)) is not None and not _is_nominee(job):
+            return self._note(job, _wait(need, *known), held)
         self._keep(job, again=False)
-        rooms = self._ground.rooms(need.assigned)
+        rooms = self._ground.rooms(need.assigned, into_reserved=fills)
         places = needs.find_places(need, rooms, self._ground)
         if places is not None:
             return self._start(need, places)
         if never := needs.explain_never(need, self._ground):
-            return _wait(need, never.reason, never.message)
-        if self._is_being_freed(need):
+            return self._note(job, _wait(need, never.reason, never.message))
+        if self._is_being_freed(need) and job.status.assignment:
             self._keep(job)
-            return job.status.assignment or _wait(need, reasons.AWAITING_PREEMPTION, "")
-        return self._hold_back(need)
+            return self._note(job, job.status.assignment)
+        if _queue_of(need) not in self._heads:
+            return self._hold_back(need)
+        self._stuck[key] = self._explain(need, held)
+        return self._note(job, _wait(need, *self._stuck[key]), held)
+
+    def _explain(self, need: needs.Need, held: reserving.Reservation | None) -> tuple[str, str]:
+        """(reason, message) of a gang that does not fit now."""
+        rooms = self._ground.rooms(need.assigned, into_reserved=True)
+        if held is None or needs.find_least(need, rooms, self._ground) is None:
+            return reasons.INSUFFICIENT_CAPACITY, needs.explain_now(need, self._ground)
+        message = f"{needs.tell(need)}; the room that there is is reserved for {_name(held.need.job)}"
+        return reasons.RESERVED, f"{message}: wait, or set activeDeadlineSeconds so that it ends before"
 
     def _hold_back(self, need: needs.Need) -> Given:
-        """It does not fit now. For the first of those that wait for the same, others may have to give way."""
-        message = needs.explain_now(need, self._ground)
-        queue = (need.assigned.resource, need.assigned.pool)
-        if queue not in self._heads:
-            self._heads.add(queue)
-            taken = self._taker.find(need)
-            if taken.places is not None:
-                return self._nominate(need, taken, taken.places)
-            return _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
-        self._stuck[need.key] = message
-        return _wait(need, reasons.INSUFFICIENT_CAPACITY, message)
+        """The first of those that wait for the same: others give way to it, or nodes are reserved for it."""
+        queue, message = _queue_of(need), needs.explain_now(need, self._ground)
+        self._heads.add(queue)
+        taken = self._taker.find(need)
+        if taken.places is not None:
+            return self._note(need.job, self._nominate(need, taken, taken.places))
+        found = reserving.find(need, self._view, self._books, self._ground, self._pods, self._now)
+        if found is not None:
+            self._reservations[queue] = found
+            for name, workers in found.places.items():
+                self._books.reserve(name, need.assigned, workers)
+        waiting = _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
+        return self._note(need.job, waiting, found, taken)
+
+    def _note(
+        self,
+        job: Job,
+        given: Given,
+        held: reserving.Reservation | None = None,
+        taken: taking.Taking | None = None,
+    ) -> Given:
+        """Puts a gang that waits into the queue that the read API shows."""
+        about = job.metadata
+        entry = queues.Entry(about.namespace, about.name, len(self.queue) + 1, given.reason, given.message)
+        if held is not None and held.need.job is job:
+            entry = dataclasses.replace(entry, eta_s=held.left_s, basis=held.basis)
+        elif held is not None:
+            entry = dataclasses.replace(entry, basis=f"it is behind {_name(held.need.job)}")
+        if taken is not None:
+            entry = dataclasses.replace(entry, would_end=tuple(_name(one.job) for one in taken.victims))
+        self.queue.append(entry)
+        return given
 
     def _nominate(self, need: needs.Need, taken: taking.Taking, places: grounds.Places) -> Given:
         """Its nodes are kept for it until their pods have ended."""
@@ -202,9 +245,17 @@ def _is_nominee(job: Job) -> bool:
     return given is not None and given.reason == reasons.AWAITING_PREEMPTION and not outcome.is_finished(job)
 
 
+def _queue_of(need: needs.Need) -> _Queue:
+    return need.assigned.resource, need.assigned.pool
+
+
+def _name(job: Job) -> str:
+    return f"{job.metadata.namespace}/{job.metadata.name}"
+
+
 def _tell(victims: Sequence[finding.Victim]) -> str:
     """Who gives way, as far as there is room to say it."""
-    names = [f"{one.job.metadata.namespace}/{one.job.metadata.name}" for one in victims]
+    names = [_name(one.job) for one in victims]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

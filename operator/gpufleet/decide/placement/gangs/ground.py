@@ -73,10 +73,12 @@ class Ground:
             slice_size=wish.slices.size if wish.slices else 1,
         )
 
-    def rooms(self, assigned: Assigned, *, into_kept: bool = False, without: Iterable[str] = ()) -> list[int]:
-        """Workers that fit on each node of the tree; `into_kept` counts what is kept for a waiting gang."""
+    def rooms(
+        self, assigned: Assigned, *, into_reserved: bool = False, without: Iterable[str] = ()
+    ) -> list[int]:
+        """Workers that fit on each node of the tree."""
         found = [
-            self._books.count_places(name, assigned, into_kept=into_kept)
+            self._books.count_places(name, assigned, into_reserved=into_reserved)
             for name in self.tree_of(assigned).names
         ]
         if shunned := frozenset(without):
