@@ -31,6 +31,10 @@ class Books:
         for pod in view.pods:
             if pod.deleting and not pod.is_terminal and pod.node in usable:
                 self.ending[pod.node].update(pod.requests)
+        self.version = 0
+        """Grows with every change, so that what is computed from the books can be kept."""
+        self._kept_nodes: set[str] = set()
+        self._reserved_nodes: set[str] = set()
         self._view = view
         self._pools = {pool.metadata.name: pool for pool in view.pools}
         self._candidates: dict[tuple[object, ...], tuple[fleet.Node, ...]] = {}
@@ -61,6 +65,7 @@ class Books:
                 break
             here = min(missing, room)
             self.free[node.name][assigned.resource] -= here * assigned.count
+            self.version += 1
             missing -= here
         return pods - max(0, missing)
 
@@ -81,22 +86,42 @@ class Books:
         """As `count_free`, without what is kept for gangs that wait."""
         return self.free[node][assigned.resource] - self.kept[node][assigned.resource]
 
+    def list_places(
+        self,
+        nodes: Iterable[str],
+        assigned: accelerators.AssignedAccelerator,
+        *,
+        into_reserved: bool = False,
+    ) -> list[int]:
+        """`count_places` of many nodes, in one go: a pass asks it of thousands, for each gang anew."""
+        resource, count, free = assigned.resource, assigned.count, self.free
+        withheld = [self._kept_nodes] if into_reserved else [self._kept_nodes, self._reserved_nodes]
+        if any(withheld):
+            return [self.count_places(name, assigned, into_reserved=into_reserved) for name in nodes]
+        return [units // count if (units := free[name].get(resource, 0)) >= count else 0 for name in nodes]
+
     def take(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Takes room for pods on a node that has it."""
         self.free[node][assigned.resource] -= pods * assigned.count
+        self.version += 1
 
     def close(self, nodes: Iterable[str], assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Takes what so many pods, that may go to any of these nodes, might fill on each beyond their own."""
         for node in nodes:
             free = max(0, self.free[node][assigned.resource])
             self.free[node][assigned.resource] -= min(free, pods * assigned.count)
+            self.version += 1
 
     def keep(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Keeps room for pods that are to come there, free by now or not."""
+        self._kept_nodes.add(node)
+        self.version += 1
         self.kept[node][assigned.resource] += pods * assigned.count
 
     def reserve(self, node: str, assigned: accelerators.AssignedAccelerator, pods: int) -> None:
         """Reserves room for pods that are to come there later."""
+        self._reserved_nodes.add(node)
+        self.version += 1
         self.reserved[node][assigned.resource] += pods * assigned.count
 
     @property
