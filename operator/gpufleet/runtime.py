@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
 from gpufleet.decide.autoscaling import memories
+from gpufleet.decide.placement.gangs import waiting
 from gpufleet.observe import cluster
 from gpufleet.report import events, status
-from gpufleet.state import queue as queues
 from gpufleet.state import samples
 
 
@@ -37,7 +37,7 @@ class Runtime:
     """What Prometheus said last."""
     scaled: memories.Pass = dataclasses.field(default_factory=memories.Pass)
     """What the last pass has found of the services that are scaled by load."""
-    queue: Sequence[queues.Entry] = ()
+    queue: Sequence[waiting.Waiting] = ()
     """Gangs that wait, as the last pass has seen them."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gpufleet import clock, runtime, settings
 from gpufleet.decide.placement import whatif
+from gpufleet.decide.placement.gangs import waiting
 from gpufleet.decide.training import progress
 from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
@@ -137,7 +138,7 @@ async def _queue(life: Life) -> web.Response:
             "basis": one.basis,
             "wouldEnd": list(one.would_end),
         }
-        for one in life.runtime.queue
+        for one in waiting.describe(life.runtime.queue)
     ]
     return web.json_response({"jobs": jobs})
 

@@ -16,9 +16,8 @@ from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, growth, promises, surge
-from gpufleet.decide.placement.gangs import admission
+from gpufleet.decide.placement.gangs import admission, waiting
 from gpufleet.state import assignment as assignments
-from gpufleet.state import queue as queues
 from gpufleet.state import snapshot
 
 
@@ -28,7 +27,7 @@ class Plan:
 
     assignments: tuple[assignments.Assignment, ...]
     scalings: Mapping[str, scaler.Scaling]
-    queue: tuple[queues.Entry, ...] = ()
+    queue: tuple[waiting.Waiting, ...] = ()
     """Gangs that wait, the next one first."""
 
 
@@ -50,7 +49,7 @@ def plan(
 ) -> Plan:
     """As `assign`, with what became of the scalings on the way."""
     budget = limits.disruption_gpus_per_hour
-    spent = brakes.spent_on_gangs(view.jobs, now)
+    spent = brakes.spent_on_gangs(view.jobs, now) if budget > 0 else 0.0
     scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
@@ -75,7 +74,8 @@ def plan(
 
 
 def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:
-    return value != subject.status.assignment
+    before = subject.status.assignment
+    return value is not before and value != before
 
 
 def _assign_service(

@@ -10,12 +10,16 @@ import aiohttp
 import pytest
 
 from gpufleet import runtime, settings, worker
+from gpufleet.api import training_job
 from gpufleet.decide.autoscaling import memories
+from gpufleet.decide.placement.gangs import need as needs
+from gpufleet.decide.placement.gangs import reserving, taking, victims, waiting
+from gpufleet.decide.placement.gangs import tree as trees
 from gpufleet.handlers import http
 from gpufleet.observe import cluster
 from gpufleet.report import metrics
-from gpufleet.state import names, progress, queue, samples
-from tests import builders_api
+from gpufleet.state import names, progress, samples
+from tests import builders, builders_api
 from tests.unit.gpufleet.observe import fakes
 
 
@@ -84,7 +88,12 @@ async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
 async def test_who_waits(unused_tcp_port: int) -> None:
     life = build_scaling_leader()
     assert life.runtime is not None
-    life.runtime.queue = (queue.Entry("team", "llm", 1, "Reserved", "it waits", 9.6, "a ends", ("team/b",)),)
+    job = builders.make_job("llm", "team")
+    need = needs.Need(job, builders.make_assigned(), trees.ANYWHERE)
+    held = reserving.Reservation(need, {}, 9.6, "a ends")
+    victim = victims.Victim(builders.make_job("b", "team"), 0, {}, 1.0, 1.0)
+    given = training_job.JobAssignment(workers=0, reason="Reserved", message="it waits")
+    life.runtime.queue = (waiting.Waiting(job, given, held, taking.Taking((victim,))),)
     _, body = await ask(life, "/queue", unused_tcp_port)
     [told] = json.loads(body)["jobs"]
     assert (told["name"], told["position"], told["reason"]) == ("llm", 1, "Reserved")

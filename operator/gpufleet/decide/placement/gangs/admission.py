@@ -10,12 +10,11 @@ from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, promises
 from gpufleet.decide.placement.gangs import ground as grounds
-from gpufleet.decide.placement.gangs import growing, placed, reserving, taking
+from gpufleet.decide.placement.gangs import growing, placed, reserving, taking, waiting
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.decide.placement.gangs import victims as finding
 from gpufleet.decide.training import outcome
-from gpufleet.state import queue as queues
 from gpufleet.state import snapshot
 
 Job = training_job.TrainingJob
@@ -24,6 +23,8 @@ Given = training_job.JobAssignment
 
 _Queue = tuple[str, str | None]
 """(resource, pool): who waits for the same."""
+
+_STAYS = (reasons.INSUFFICIENT_CAPACITY, reasons.RESERVED)
 
 
 class Admission:
@@ -50,7 +51,8 @@ class Admission:
         self._released: set[str] = set()
         self._stuck: dict[Hashable, tuple[str, str]] = {}
         self._reservations: dict[_Queue, reserving.Reservation] = {}
-        self.queue: list[queues.Entry] = []
+        self._full: set[_Queue] = set()
+        self.queue: list[waiting.Waiting] = []
         """Gangs that wait, the next one first; whole once `admit` has been called."""
         self._heads: set[_Queue] = set()
         self._grower = growing.Grower(self._ground, books, pods, limits, now)
@@ -72,7 +74,7 @@ class Admission:
 
     def admit(self) -> list[tuple[Job, Given]]:
         """Gangs that have lost their assignment first, since they run; then in the order of the queue."""
-        waiting, found = [], list[tuple[Job, Given]]()
+        queue, found = [], list[tuple[Job, Given]]()
         for job in self._view.jobs:
             uid = job.metadata.uid
             if outcome.is_finished(job) or uid in self._given:
@@ -85,8 +87,8 @@ class Admission:
             if workers and not _is_told_to_end(job):
                 found.append((job, self._restore(job, workers)))
             else:
-                waiting.append(job)
-        found += [(job, self._admit(job)) for job in self._order.sort(waiting)]
+                queue.append(job)
+        found += [(job, self._admit(job)) for job in self._order.sort(queue)]
         found += self._grower.grow(self._view_of_others(), self._heads)
         # What is taken is written first: it is not given before.
         taken = [
@@ -102,6 +104,8 @@ class Admission:
 
     def _admit(self, job: Job) -> Given:
         """As many workers as fit now, if the smallest gang does."""
+        if (told := self._find_told(job)) is not None:
+            return told
         need = needs.read(job, self._resolver, self._ground)
         if isinstance(need, resolving.Refusal):
             return self._note(job, _refuse(job, need.reason, need.message))
@@ -126,14 +130,27 @@ class Admission:
         if _queue_of(need) not in self._heads:
             return self._hold_back(need)
         self._stuck[key] = self._explain(need, held)
+        if self._ground.is_full(need.assigned):
+            self._full.add(_queue_of(need))
         return self._note(job, _wait(need, *self._stuck[key]), held)
+
+    def _find_told(self, job: Job) -> Given | None:
+        """Where no device is left, a gang that was told that it waits is told nothing new."""
+        given = job.status.assignment
+        if given is None or given.workers or given.reason not in _STAYS or given.accelerator is None:
+            return None
+        queue = given.accelerator.resource, given.accelerator.pool
+        if queue not in self._full:
+            return None
+        return self._note(job, given, self._reservations.get(queue))
 
     def _explain(self, need: needs.Need, held: reserving.Reservation | None) -> tuple[str, str]:
         """(reason, message) of a gang that does not fit now."""
         rooms = self._ground.rooms(need.assigned, into_reserved=True)
         if held is None or needs.find_least(need, rooms, self._ground) is None:
             return reasons.INSUFFICIENT_CAPACITY, needs.explain_now(need, self._ground)
-        message = f"{needs.tell(need)}; the room that there is is reserved for {_name(held.need.job)}"
+        ahead = waiting.name_of(held.need.job)
+        message = f"{needs.tell(need)}; the room that there is is reserved for {ahead}"
         return reasons.RESERVED, f"{message}: wait, or set activeDeadlineSeconds so that it ends before"
 
     def _hold_back(self, need: needs.Need) -> Given:
@@ -148,8 +165,8 @@ class Admission:
             self._reservations[queue] = found
             for name, workers in found.places.items():
                 self._books.reserve(name, need.assigned, workers)
-        waiting = _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
-        return self._note(need.job, waiting, found, taken)
+        given = _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
+        return self._note(need.job, given, found, taken)
 
     def _note(
         self,
@@ -159,15 +176,7 @@ class Admission:
         taken: taking.Taking | None = None,
     ) -> Given:
         """Puts a gang that waits into the queue that the read API shows."""
-        about = job.metadata
-        entry = queues.Entry(about.namespace, about.name, len(self.queue) + 1, given.reason, given.message)
-        if held is not None and held.need.job is job:
-            entry = dataclasses.replace(entry, eta_s=held.left_s, basis=held.basis)
-        elif held is not None:
-            entry = dataclasses.replace(entry, basis=f"it is behind {_name(held.need.job)}")
-        if taken is not None:
-            entry = dataclasses.replace(entry, would_end=tuple(_name(one.job) for one in taken.victims))
-        self.queue.append(entry)
+        self.queue.append(waiting.Waiting(job, given, held, taken))
         return given
 
     def _nominate(self, need: needs.Need, taken: taking.Taking, places: grounds.Places) -> Given:
@@ -178,8 +187,8 @@ class Admission:
             self._books.keep(name, need.assigned, workers)
         gpus = sum(victim.gpus for victim in taken.victims)
         message = f"{needs.tell(need)}; {gpus:g} GPUs are being freed for it by {_tell(taken.victims)}"
-        waiting = _wait(need, reasons.AWAITING_PREEMPTION, message)
-        return waiting.model_copy(update={"placement": self._ground.hold(places)})
+        given = _wait(need, reasons.AWAITING_PREEMPTION, message)
+        return given.model_copy(update={"placement": self._ground.hold(places)})
 
     def _keep(self, job: Job, *, again: bool = True) -> None:
         """Keeps what was freed for a gang that waits, or gives it to the gang itself."""
@@ -249,13 +258,9 @@ def _queue_of(need: needs.Need) -> _Queue:
     return need.assigned.resource, need.assigned.pool
 
 
-def _name(job: Job) -> str:
-    return f"{job.metadata.namespace}/{job.metadata.name}"
-
-
 def _tell(victims: Sequence[finding.Victim]) -> str:
     """Who gives way, as far as there is room to say it."""
-    names = [_name(one.job) for one in victims]
+    names = [waiting.name_of(one.job) for one in victims]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

@@ -88,6 +88,10 @@ class Ground:
             return [0 if name in shunned else room for name, room in zip(names, found, strict=True)]
         return found
 
+    def is_full(self, assigned: Assigned) -> bool:
+        """Whether not one device is free, reserved or not."""
+        return all(self._books.count_unkept(name, assigned) <= 0 for name in self.tree_of(assigned).names)
+
     def rooms_with(self, assigned: Assigned, freed: Mapping[str, int]) -> list[int]:
         """As `rooms`, once so many units of the resource more are free on these nodes."""
         return [

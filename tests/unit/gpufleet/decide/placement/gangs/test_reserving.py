@@ -6,27 +6,27 @@ import pytest
 
 from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import assign, brakes
-from gpufleet.state import queue
+from gpufleet.decide.placement.gangs import waiting
 from tests import builders
 from tests.builders import NOW
 from tests.unit.gpufleet.decide.placement.gangs.test_admission import NODES, POOL, gang, places
 from tests.unit.gpufleet.decide.placement.gangs.test_preemption import running
 
 
-def plan(others: list[Any], *waiting: training_job.TrainingJob, left_s: Any = None) -> assign.Plan:
+def plan(others: list[Any], *queued: training_job.TrainingJob, left_s: Any = None) -> assign.Plan:
     view = builders.make_snapshot(
         NODES[:4],
         [pod for _, pods in others for pod in pods],
         pools=[POOL],
-        jobs=[*(job for job, _ in others), *waiting],
+        jobs=[*(job for job, _ in others), *queued],
         live_workers={job.metadata.uid: len(pods) for job, pods in others},
         left_s=left_s or {},
     )
     return assign.plan(view, {}, NOW, brakes.NONE)
 
 
-def told(others: list[Any], *waiting: training_job.TrainingJob, **known: Any) -> dict[str, tuple[int, str]]:
-    found = {one.name: one.value for one in plan(others, *waiting, **known).assignments}
+def told(others: list[Any], *queued: training_job.TrainingJob, **known: Any) -> dict[str, tuple[int, str]]:
+    found = {one.name: one.value for one in plan(others, *queued, **known).assignments}
     return {name: (value["workers"], value["reason"]) for name, value in found.items()}
 
 
@@ -87,8 +87,7 @@ def test_nothing_is_reserved_for_a_gang_that_can_never_start() -> None:
 
 
 def test_the_queue_tells_positions_and_an_estimate_with_its_basis() -> None:
-    first, second = plan([HOUR, FOREVER], BIG, small()).queue
-    assert isinstance(first, queue.Entry)
+    first, second = waiting.describe(plan([HOUR, FOREVER], BIG, small()).queue)
     assert (first.name, first.position, first.eta_s) == ("big", 1, 3600.0)
     assert first.basis == "default/a is the last of those before it: by its activeDeadlineSeconds"
     assert (second.name, second.position, second.eta_s) == ("small", 2, None)
@@ -96,5 +95,5 @@ def test_the_queue_tells_positions_and_an_estimate_with_its_basis() -> None:
 
 
 def test_an_end_that_nobody_knows_is_said() -> None:
-    [first] = plan([FOREVER, running("d", "n0")], BIG).queue
+    [first] = waiting.describe(plan([FOREVER, running("d", "n0")], BIG).queue)
     assert (first.eta_s, first.basis) == (None, "nobody knows when default/c ends")
