@@ -24,6 +24,7 @@ Given = training_job.JobAssignment
 _Queue = tuple[str, str | None]
 """(resource, pool): who waits for the same."""
 
+_HOLDING = (*reasons.TAKEN_BACK, reasons.AWAITING_PREEMPTION)
 _STAYS = (reasons.INSUFFICIENT_CAPACITY, reasons.RESERVED)
 
 
@@ -44,9 +45,13 @@ class Admission:
         now: datetime.datetime,
     ) -> None:
         self._view, self._resolver, self._books, self._pods, self._now = view, resolver, books, pods, now
+        # Of tens of thousands that wait, few hold anything: most questions are about those alone.
+        self._holding = dataclasses.replace(view, jobs=tuple(filter(_may_hold, view.jobs)))
         self._ground = grounds.Ground(view, books)
         self._order: orders.Order = orders.ByPriority(view)
-        self._taker = taking.Taker(view, books, self._ground, pods, self._order, limits, left_gpus, now)
+        self._taker = taking.Taker(
+            self._holding, books, self._ground, pods, self._order, limits, left_gpus, now
+        )
         self._given: dict[str, Given] = {}
         self._released: set[str] = set()
         self._stuck: dict[Hashable, tuple[str, str]] = {}
@@ -59,17 +64,17 @@ class Admission:
 
     def settle(self) -> None:
         """Books the places of gangs that have some, and keeps those that were freed for one that waits."""
-        placed.note_leaving(self._view, self._books, self._pods)
+        placed.note_leaving(self._holding, self._books, self._pods)
         moved = (
-            *placed.book(self._view, self._ground, self._books, self._pods, self._now),
-            *placed.book_anywhere(self._view, self._books, self._pods),
+            *placed.book(self._holding, self._ground, self._books, self._pods, self._now),
+            *placed.book_anywhere(self._holding, self._books, self._pods),
         )
         for job, given in moved:
             if given.workers or placed.is_live(job, self._view, self._pods):
                 self._given[job.metadata.uid] = given
             else:
                 self._released.add(job.metadata.uid)
-        for job in self._view.jobs:
+        for job in self._holding.jobs:
             self._keep(job)
 
     def admit(self) -> list[tuple[Job, Given]]:
@@ -99,8 +104,8 @@ class Admission:
     def _view_of_others(self) -> snapshot.Snapshot:
         """Gangs of which nothing has been decided in this pass."""
         decided = self._given.keys() | self._released
-        jobs = tuple(job for job in self._view.jobs if job.metadata.uid not in decided)
-        return dataclasses.replace(self._view, jobs=jobs)
+        jobs = tuple(job for job in self._holding.jobs if job.metadata.uid not in decided)
+        return dataclasses.replace(self._holding, jobs=jobs)
 
     def _admit(self, job: Job) -> Given:
         """As many workers as fit now, if the smallest gang does."""
@@ -160,7 +165,7 @@ class Admission:
         taken = self._taker.find(need)
         if taken.places is not None:
             return self._note(need.job, self._nominate(need, taken, taken.places))
-        found = reserving.find(need, self._view, self._books, self._ground, self._pods, self._now)
+        found = reserving.find(need, self._holding, self._books, self._ground, self._pods, self._now)
         if found is not None:
             self._reservations[queue] = found
             for name, workers in found.places.items():
@@ -236,6 +241,12 @@ class Admission:
         missing = promises.count_missing(job, restored, self._pods.of(placed.owner_of(job)))
         is_kept = placed.take_anywhere(need.assigned, missing, self._books)
         return restored if is_kept else placed.lose(restored)
+
+
+def _may_hold(job: Job) -> bool:
+    """Whether the gang has devices, has to give them back, or has some kept for it."""
+    given = job.status.assignment
+    return given is not None and (given.workers > 0 or given.reason in _HOLDING)
 
 
 def _is_admitted(job: Job) -> bool:
