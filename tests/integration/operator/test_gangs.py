@@ -127,8 +127,12 @@ def test_a_more_urgent_gang_gets_its_rack_and_the_other_goes_on_after_it(
     [record] = gangs.read("low")["history"]
     assert (record["endedBy"], record["attempt"]) == ("Preempted", 1)
     assert f"{gangs.namespace}/high" in record["message"]
-    _, body = operator.get("/queue")
-    [entry] = [one for one in json.loads(body)["jobs"] if one["namespace"] == gangs.namespace]
+
+    def find_entries() -> list[dict[str, Any]]:
+        _, body = operator.get("/queue")
+        return [one for one in json.loads(body)["jobs"] if one["namespace"] == gangs.namespace]
+
+    [entry] = process.wait_for("a place in the queue", find_entries, 60)
     assert (entry["name"], entry["position"]) == ("low", 1)
     gangs.finish("high")
     gangs.wait_running("low", 4, attempt=2)
