@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gpufleet.api import accelerator as accelerators
 from gpufleet.api import gpu_pool, meta, training_job, triton_service
 from gpufleet.state import children, fleet, models, names, snapshot, view
 from tests import builders_api
@@ -169,6 +170,11 @@ def make_report(revision: str, **states: str) -> models.AgentReport:
         revision,
         tuple(models.ModelReport(name, state, said) for name, (state, _, said) in parts.items()),  # type: ignore[arg-type]
     )
+
+
+def make_assigned(count: int = 1, pool: str | None = None) -> accelerators.AssignedAccelerator:
+    """Whole GPUs of any product."""
+    return accelerators.AssignedAccelerator(resource=GPU, count=count, pool=pool)
 
 
 def make_service_view(service: triton_service.TritonService | None = None, **fields: Any) -> view.ServiceView:

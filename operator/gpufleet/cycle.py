@@ -32,6 +32,7 @@ async def run_once(runtime: Runtime) -> None:
         found = _scale(view, now, runtime)
         plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
+        runtime.queue = plan.queue
         telemetry.note(runtime.scaled)
         await _write((*release.assign(view), *plan.assignments), runtime)
         await _label_nodes(view, runtime)

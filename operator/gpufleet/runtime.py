@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
 from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.mig import usage
 from gpufleet.decide.mig.repartition import rounds
+from gpufleet.decide.placement.gangs import waiting
 from gpufleet.observe import cluster
 from gpufleet.report import events, repartition, status
 from gpufleet.state import samples
@@ -45,6 +46,8 @@ class Runtime:
     round: rounds.Round | None = None
     """What the last look at MIG layouts has found; None before the first."""
     teller: repartition.Teller = dataclasses.field(default_factory=repartition.Teller)
+    queue: Sequence[waiting.Waiting] = ()
+    """Gangs that wait, as the last pass has seen them."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

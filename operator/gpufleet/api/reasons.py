@@ -37,12 +37,15 @@ TOPOLOGY_UNSATISFIABLE = "TopologyUnsatisfiable"
 PLACES_LOST = "PlacesLost"
 PREEMPTED = "Preempted"
 SHRUNK = "Shrunk"
+RESERVED = "Reserved"
 AWAITING_PREEMPTION = "AwaitingPreemption"
-LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET, AWAITING_PREEMPTION)
+LACK_OF_ROOM = (INSUFFICIENT_CAPACITY, EXCEEDS_FLEET, AWAITING_PREEMPTION, RESERVED)
 """Of a gang that waits for devices: time or more nodes help, so that it is not stalled."""
 TAKEN_BACK = (PLACES_LOST, PREEMPTED)
 """Of a gang whose places the fleet cycle has taken back: its attempt ends, and it waits again."""
 GROWN = "Grown"
+WITHOUT_PLACE = (*LACK_OF_ROOM, TOPOLOGY_UNSATISFIABLE, *TAKEN_BACK)
+"""Of a gang that may not run."""
 TAKING = (PREEMPTED, SHRUNK)
 """Of a gang that gives something up: written only if nothing has changed since it was decided."""
 MIG_NOT_SUPPORTED = "MigNotSupported"

@@ -18,6 +18,7 @@ _GROUPS = {
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
     "triton": "gpufleet.cli.triton",
+    "why": "gpufleet.cli.why",
 }
 """Commands with a module of their own, which has them under the same name."""
 

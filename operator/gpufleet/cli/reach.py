@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from gpufleet.api import meta, triton_service
+from gpufleet.api import meta, training_job, triton_service
 
 SERVICE = "gpufleet"
 PORT = 8080
@@ -52,7 +52,14 @@ class Cluster:
 
     def read_service(self, namespace: str, name: str) -> dict[str, Any]:
         """The TritonService as it is stored. Raises click.ClickException."""
-        where = ("apis", meta.GROUP, meta.VERSION, "namespaces", namespace, triton_service.PLURAL, name)
+        return self._read(triton_service.KIND, triton_service.PLURAL, namespace, name)
+
+    def read_job(self, namespace: str, name: str) -> dict[str, Any]:
+        """The TrainingJob as it is stored. Raises click.ClickException."""
+        return self._read(training_job.KIND, training_job.PLURAL, namespace, name)
+
+    def _read(self, kind: str, plural: str, namespace: str, name: str) -> dict[str, Any]:
+        where = ("apis", meta.GROUP, meta.VERSION, "namespaces", namespace, plural, name)
         try:
             status, body = self.get("/" + "/".join(urllib.parse.quote(one, safe="") for one in where))
         except UnreachableError as error:
@@ -61,7 +68,7 @@ class Cluster:
         if status == 200 and found is not None:
             return found
         said = (found or {}).get("message") or f"HTTP {status}"
-        raise click.ClickException(f"TritonService {namespace}/{name} cannot be read: {said}")
+        raise click.ClickException(f"{kind} {namespace}/{name} cannot be read: {said}")
 
     def get(self, url: str) -> tuple[int, bytes]:
         """HTTP status and body, whatever they are. Raises UnreachableError where nothing answers."""

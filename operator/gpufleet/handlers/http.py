@@ -18,6 +18,7 @@ from prometheus_client import exposition, registry
 from gpufleet import clock, runtime, settings
 from gpufleet.decide.mig.repartition import reports
 from gpufleet.decide.placement import whatif
+from gpufleet.decide.placement.gangs import waiting
 from gpufleet.decide.training import progress
 from gpufleet.handlers import decisions
 from gpufleet.observe import cluster
@@ -47,6 +48,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/readyz", _readyz),
         ("/snapshot", _snapshot),
         ("/progress", _progress),
+        ("/queue", _queue),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     app.router.add_get("/metrics", _bind(functools.partial(_metrics, options.metrics_objects), life))
@@ -125,6 +127,26 @@ async def _progress(life: Life) -> web.Response:
         }
         for pod, _ in observing.find_leaders(life.cluster)
         if pod.uid in known
+    ]
+    return web.json_response({"jobs": jobs})
+
+
+async def _queue(life: Life) -> web.Response:
+    """Gangs that wait: position, and when each may start with what that rests on."""
+    if life.runtime is None or not life.is_synced:
+        return _name_leader(life)
+    jobs = [
+        {
+            "namespace": one.namespace,
+            "name": one.name,
+            "position": one.position,
+            "reason": one.reason,
+            "message": one.message,
+            "etaSeconds": None if one.eta_s is None else round(one.eta_s),
+            "basis": one.basis,
+            "wouldEnd": list(one.would_end),
+        }
+        for one in waiting.describe(life.runtime.queue)
     ]
     return web.json_response({"jobs": jobs})
 

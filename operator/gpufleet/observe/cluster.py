@@ -189,6 +189,7 @@ class Cluster:
             live_replicas=live.replicas(self._children["Deployment"], services),
             live_workers=live.workers(self._children["Job"], jobs),
             profiles=self._profiles.read(one.metadata.uid for one in services),
+            left_s=live.left_s(self.progress, pods, jobs),
             priorities=live.priorities(entry.value for entry in self._priorities.entries()),
         )
 

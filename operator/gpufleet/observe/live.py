@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from gpufleet.decide.training import progress as estimates
 from gpufleet.observe import store
-from gpufleet.state import fleet
+from gpufleet.state import fleet, names, progress
 
 _OVER = frozenset({"Complete", "Failed", "FailureTarget"})
 
@@ -23,6 +24,23 @@ def workers(jobs: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str,
     """Parallelism of the newest Job of an owner, by its UID; one that is over holds nothing."""
     newest = ((uid, owned[-1]) for uid, owned in _owned(jobs, owners))
     return {uid: int(job["spec"].get("parallelism", 1)) for uid, job in newest if not _is_over(job)}
+
+
+def left_s(
+    reports: Mapping[str, progress.Progress], pods: Iterable[fleet.Pod], jobs: Iterable[Any]
+) -> Mapping[str, float]:
+    """In how many seconds jobs end by what their workers 0 have reported, by the job's UID."""
+    if not reports:
+        return {}
+    uids = {(job.metadata.namespace, job.metadata.name): job.metadata.uid for job in jobs}
+    found = {}
+    for pod in pods:
+        known = reports.get(pod.uid)
+        uid = uids.get((pod.namespace, pod.labels.get(names.JOB_LABEL, "")))
+        eta_s = estimates.find_eta_s(known) if known else None
+        if uid is not None and eta_s is not None:
+            found[uid] = eta_s
+    return found
 
 
 def priorities(classes: Iterable[fleet.Priority]) -> Mapping[str, int]:

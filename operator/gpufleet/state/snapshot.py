@@ -23,6 +23,8 @@ class Snapshot:
     """Replicas that a service's Deployments ask for, by the service's UID: seeds a lost assignment."""
     live_workers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Parallelism of the newest Job of a training job, by its UID."""
+    left_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """In how many seconds training jobs end by their own reports, by UID; of few that is known."""
     priorities: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Values of the PriorityClasses by name; that of the cluster's default under the empty name."""
 

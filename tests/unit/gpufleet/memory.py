@@ -44,6 +44,8 @@ class MemoryClient:
         held = await self.get(target)
         if held["metadata"]["uid"] != body["metadata"].get("uid", held["metadata"]["uid"]):
             raise kube.Conflict(409, "uid mismatch")
+        if body["metadata"].get("resourceVersion") not in (None, held["metadata"]["resourceVersion"]):
+            raise kube.Conflict(409, "the object has been modified")
         return self._store(target, held | {"status": {**held.get("status", {}), **body["status"]}})
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, manager: str) -> Raw:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from gpufleet import cycle, kube, runtime, settings, worker
 from gpufleet.api import meta
+from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import recall
 from gpufleet.decide.mig import advising, rightsizing
 from gpufleet.observe import cluster
-from gpufleet.state import names, samples
+from gpufleet.state import assignment, names, samples
 from tests import builders, builders_api
 from tests.unit.gpufleet import memory
 from tests.unit.gpufleet.observe import fakes
@@ -158,3 +160,19 @@ async def test_advice_on_the_slice_is_written_beside_the_assignment() -> None:
     }  # fmt: skip
     assert case.client.managers[-1] == (names.SIZING_FIELD_MANAGER, True)
     assert case.assignment("a")["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_written"),
+    [pytest.param("as it is", True, id="unchanged"), pytest.param("99", False, id="changed since")],
+)
+async def test_what_takes_is_written_only_on_what_was_decided_on(seen: str, is_written: bool) -> None:
+    case = Case()
+    path = kube.path(meta.API_VERSION, "TritonService", "team", "a")
+    version = case.client.objects[path]["metadata"]["resourceVersion"] if is_written else seen
+    wanted = assignment.Assignment(
+        "TritonService", "team", "a", "uid-a", {"replicas": 7}, resource_version=version
+    )
+    with contextlib.nullcontext() if is_written else pytest.raises(kube.Conflict):
+        await assignments.apply(case.client, wanted)  # type: ignore[arg-type]
+    assert (case.assignment("a") is not None) == is_written

@@ -16,7 +16,7 @@ from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, growth, promises, surge
-from gpufleet.decide.placement.gangs import admission
+from gpufleet.decide.placement.gangs import admission, waiting
 from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
 
@@ -27,6 +27,8 @@ class Plan:
 
     assignments: tuple[assignments.Assignment, ...]
     scalings: Mapping[str, scaler.Scaling]
+    queue: tuple[waiting.Waiting, ...] = ()
+    """Gangs that wait, the next one first."""
 
 
 def assign(
@@ -47,7 +49,7 @@ def plan(
 ) -> Plan:
     """As `assign`, with what became of the scalings on the way."""
     budget = limits.disruption_gpus_per_hour
-    spent = brakes.spent_on_gangs(view.jobs, now)
+    spent = brakes.spent_on_gangs(view.jobs, now) if budget > 0 else 0.0
     scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
@@ -67,11 +69,13 @@ def plan(
         *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),
         *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
     )
-    return Plan(changes, {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None})
+    scalings = {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None}
+    return Plan(changes, scalings, tuple(gangs.queue))
 
 
 def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:
-    return value != subject.status.assignment
+    before = subject.status.assignment
+    return value is not before and value != before
 
 
 def _assign_service(

@@ -79,7 +79,9 @@ def of_jobs(jobs: Iterable[training_job.TrainingJob], pods: PodsByOwner) -> Iter
     """
     for job in jobs:
         given = job.status.assignment
-        if given and given.accelerator and given.placement is None and not outcome.is_finished(job):
+        if given is None or not given.workers or given.placement is not None:
+            continue
+        if given.accelerator and not outcome.is_finished(job):
             owner = (names.JOB_LABEL, job.metadata.namespace, job.metadata.name)
             yield Promise(owner, given.accelerator, count_missing(job, given, pods.of(owner)))
 

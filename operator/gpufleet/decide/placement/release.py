@@ -17,8 +17,8 @@ from gpufleet.state import snapshot
 
 
 def leave_out(view: snapshot.Snapshot) -> snapshot.Snapshot:
-    """The fleet without gangs that are not the cycle's to admit."""
-    ours = tuple(job for job in view.jobs if outcome.is_finished(job) or not _is_left_out(job))
+    """The fleet without gangs that are not the cycle's to admit, and without those that have ended."""
+    ours = tuple(job for job in view.jobs if not outcome.is_finished(job) and not _is_left_out(job))
     return view if len(ours) == len(view.jobs) else dataclasses.replace(view, jobs=ours)
 
 

@@ -14,7 +14,10 @@ FAILED = ("FailureTarget", "Failed")
 
 def is_finished(job: training_job.TrainingJob) -> bool:
     """Whether the job has ended, well or not, and so needs nothing any more."""
-    return any(one.type == reasons.SUCCEEDED and one.status != "Unknown" for one in job.status.conditions)
+    for one in job.status.conditions:
+        if one.type == reasons.SUCCEEDED:
+            return one.status != "Unknown"
+    return False
 
 
 def find_newest(owned: Iterable[children.Child]) -> children.Child | None:

@@ -80,14 +80,29 @@ def describe(known: progress.Progress, now: datetime.datetime) -> dict[str, Any]
     return {key: value for key, value in told.items() if value is not None}
 
 
+def find_eta_s(known: progress.Progress) -> float | None:
+    """Seconds for the steps that are left, at the rate of this attempt; None where that is not known."""
+    said, rate = known.newest, _find_rate(known)
+    if said is None or said.total_steps is None or rate is None:
+        return None
+    return max(0, said.total_steps - said.step) / rate
+
+
+def _find_rate(known: progress.Progress) -> float | None:
+    """Steps per second of this attempt so far."""
+    if known.newest is None or known.first is None:
+        return None
+    took_s, done = known.moved_s - known.first_s, known.newest.step - known.first.step
+    return done / took_s if took_s > 0 and done > 0 else None
+
+
 def _estimate(known: progress.Progress, said: progress.Report) -> dict[str, Any]:
     """The steps that are left, at the rate of this attempt so far."""
     if said.total_steps is None or known.first is None:
         return {"message": "no estimate: the job does not report totalSteps"}
-    took_s, done = known.moved_s - known.first_s, said.step - known.first.step
-    left = max(0, said.total_steps - said.step)
-    if took_s <= 0 or done <= 0:
+    rate, eta_s = _find_rate(known), find_eta_s(known)
+    if rate is None or eta_s is None:
         return {"message": "no estimate: no step was seen to end yet"}
-    rate = done / took_s
+    left = max(0, said.total_steps - said.step)
     basis = f"{left} of {said.total_steps} steps left at {rate:.3g} per second, the rate of this attempt"
-    return {"etaSeconds": round(left / rate), "message": basis}
+    return {"etaSeconds": round(eta_s), "message": basis}

@@ -10,12 +10,16 @@ import aiohttp
 import pytest
 
 from gpufleet import runtime, settings, worker
+from gpufleet.api import training_job
 from gpufleet.decide.autoscaling import memories
+from gpufleet.decide.placement.gangs import need as needs
+from gpufleet.decide.placement.gangs import reserving, taking, victims, waiting
+from gpufleet.decide.placement.gangs import tree as trees
 from gpufleet.handlers import http
 from gpufleet.observe import cluster
 from gpufleet.report import metrics
 from gpufleet.state import names, progress, samples
-from tests import builders_api
+from tests import builders, builders_api
 from tests.unit.gpufleet.observe import fakes
 
 
@@ -45,6 +49,7 @@ STANDBY = http.Life(read_holder=lambda: "the-other")
         pytest.param(STANDBY, "/snapshot", 503, {"leader": "the-other"}, id="standby names the leader"),
         pytest.param(build_leader(is_synced=False), "/snapshot", 503, {}, id="no half snapshot"),
         pytest.param(STANDBY, "/progress", 503, {"leader": "the-other"}, id="standby knows no progress"),
+        pytest.param(STANDBY, "/queue", 503, {"leader": "the-other"}, id="standby knows no queue"),
         pytest.param(build_leader(), "/progress", 200, {"jobs": []}, id="nobody tells of progress"),
     ],
 )
@@ -78,6 +83,21 @@ async def test_how_far_a_job_is(unused_tcp_port: int) -> None:
     _, body = await ask(life, "/progress", unused_tcp_port)
     [told] = json.loads(body)["jobs"]
     assert {"namespace": "team", "name": "llm", "step": 3, "totalSteps": 9}.items() <= told.items()
+
+
+async def test_who_waits(unused_tcp_port: int) -> None:
+    life = build_scaling_leader()
+    assert life.runtime is not None
+    job = builders.make_job("llm", "team")
+    need = needs.Need(job, builders.make_assigned(), trees.ANYWHERE)
+    held = reserving.Reservation(need, {}, 9.6, "a ends")
+    victim = victims.Victim(builders.make_job("b", "team"), 0, {}, 1.0, 1.0)
+    given = training_job.JobAssignment(workers=0, reason="Reserved", message="it waits")
+    life.runtime.queue = (waiting.Waiting(job, given, held, taking.Taking((victim,))),)
+    _, body = await ask(life, "/queue", unused_tcp_port)
+    [told] = json.loads(body)["jobs"]
+    assert (told["name"], told["position"], told["reason"]) == ("llm", 1, "Reserved")
+    assert (told["etaSeconds"], told["basis"], told["wouldEnd"]) == (10, "a ends", ["team/b"])
 
 
 async def test_metrics(unused_tcp_port: int) -> None:

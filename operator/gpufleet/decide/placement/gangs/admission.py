@@ -10,7 +10,7 @@ from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, promises
 from gpufleet.decide.placement.gangs import ground as grounds
-from gpufleet.decide.placement.gangs import growing, placed, taking
+from gpufleet.decide.placement.gangs import growing, placed, reserving, taking, waiting
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.decide.placement.gangs import victims as finding
@@ -19,6 +19,13 @@ from gpufleet.state import snapshot
 
 Job = training_job.TrainingJob
 Given = training_job.JobAssignment
+
+
+_Queue = tuple[str, str | None]
+"""(resource, pool): who waits for the same."""
+
+_HOLDING = (*reasons.TAKEN_BACK, reasons.AWAITING_PREEMPTION)
+_STAYS = (reasons.INSUFFICIENT_CAPACITY, reasons.RESERVED)
 
 
 class Admission:
@@ -38,33 +45,41 @@ class Admission:
         now: datetime.datetime,
     ) -> None:
         self._view, self._resolver, self._books, self._pods, self._now = view, resolver, books, pods, now
+        # Of tens of thousands that wait, few hold anything: most questions are about those alone.
+        self._holding = dataclasses.replace(view, jobs=tuple(filter(_may_hold, view.jobs)))
         self._ground = grounds.Ground(view, books)
         self._order: orders.Order = orders.ByPriority(view)
-        self._taker = taking.Taker(view, books, self._ground, pods, self._order, limits, left_gpus, now)
+        self._taker = taking.Taker(
+            self._holding, books, self._ground, pods, self._order, limits, left_gpus, now
+        )
         self._given: dict[str, Given] = {}
         self._released: set[str] = set()
-        self._stuck: dict[Hashable, str] = {}
-        self._heads: set[tuple[str, str | None]] = set()
+        self._stuck: dict[Hashable, tuple[str, str]] = {}
+        self._reservations: dict[_Queue, reserving.Reservation] = {}
+        self._full: set[_Queue] = set()
+        self.queue: list[waiting.Waiting] = []
+        """Gangs that wait, the next one first; whole once `admit` has been called."""
+        self._heads: set[_Queue] = set()
         self._grower = growing.Grower(self._ground, books, pods, limits, now)
 
     def settle(self) -> None:
         """Books the places of gangs that have some, and keeps those that were freed for one that waits."""
-        placed.note_leaving(self._view, self._books, self._pods)
+        placed.note_leaving(self._holding, self._books, self._pods)
         moved = (
-            *placed.book(self._view, self._ground, self._books, self._pods, self._now),
-            *placed.book_anywhere(self._view, self._books, self._pods),
+            *placed.book(self._holding, self._ground, self._books, self._pods, self._now),
+            *placed.book_anywhere(self._holding, self._books, self._pods),
         )
         for job, given in moved:
             if given.workers or placed.is_live(job, self._view, self._pods):
                 self._given[job.metadata.uid] = given
             else:
                 self._released.add(job.metadata.uid)
-        for job in self._view.jobs:
+        for job in self._holding.jobs:
             self._keep(job)
 
     def admit(self) -> list[tuple[Job, Given]]:
         """Gangs that have lost their assignment first, since they run; then in the order of the queue."""
-        waiting, found = [], list[tuple[Job, Given]]()
+        queue, found = [], list[tuple[Job, Given]]()
         for job in self._view.jobs:
             uid = job.metadata.uid
             if outcome.is_finished(job) or uid in self._given:
@@ -77,8 +92,8 @@ class Admission:
             if workers and not _is_told_to_end(job):
                 found.append((job, self._restore(job, workers)))
             else:
-                waiting.append(job)
-        found += [(job, self._admit(job)) for job in self._order.sort(waiting)]
+                queue.append(job)
+        found += [(job, self._admit(job)) for job in self._order.sort(queue)]
         found += self._grower.grow(self._view_of_others(), self._heads)
         # What is taken is written first: it is not given before.
         taken = [
@@ -89,43 +104,85 @@ class Admission:
     def _view_of_others(self) -> snapshot.Snapshot:
         """Gangs of which nothing has been decided in this pass."""
         decided = self._given.keys() | self._released
-        jobs = tuple(job for job in self._view.jobs if job.metadata.uid not in decided)
-        return dataclasses.replace(self._view, jobs=jobs)
+        jobs = tuple(job for job in self._holding.jobs if job.metadata.uid not in decided)
+        return dataclasses.replace(self._holding, jobs=jobs)
 
     def _admit(self, job: Job) -> Given:
         """As many workers as fit now, if the smallest gang does."""
+        if (told := self._find_told(job)) is not None:
+            return told
         need = needs.read(job, self._resolver, self._ground)
         if isinstance(need, resolving.Refusal):
-            return _refuse(job, need.reason, need.message)
+            return self._note(job, _refuse(job, need.reason, need.message))
         if need is None:
             requested = resolving.describe(job.spec.accelerator)
             return Given(workers=job.spec.workers.max, requested=requested)
-        if (known := self._stuck.get(need.key)) is not None and not _is_nominee(job):
-            return _wait(need, reasons.INSUFFICIENT_CAPACITY, known)
+        held = self._reservations.get(_queue_of(need))
+        fills = held is not None and held.outlasts(job)
+        key = need.key, fills
+        if (known := self._stuck.get(key)) is not None and not _is_nominee(job):
+            return self._note(job, _wait(need, *known), held)
         self._keep(job, again=False)
-        rooms = self._ground.rooms(need.assigned)
+        rooms = self._ground.rooms(need.assigned, into_reserved=fills)
         places = needs.find_places(need, rooms, self._ground)
         if places is not None:
             return self._start(need, places)
         if never := needs.explain_never(need, self._ground):
-            return _wait(need, never.reason, never.message)
-        if self._is_being_freed(need):
+            return self._note(job, _wait(need, never.reason, never.message))
+        if self._is_being_freed(need) and job.status.assignment:
             self._keep(job)
-            return job.status.assignment or _wait(need, reasons.AWAITING_PREEMPTION, "")
-        return self._hold_back(need)
+            return self._note(job, job.status.assignment)
+        if _queue_of(need) not in self._heads:
+            return self._hold_back(need)
+        self._stuck[key] = self._explain(need, held)
+        if self._ground.is_full(need.assigned):
+            self._full.add(_queue_of(need))
+        return self._note(job, _wait(need, *self._stuck[key]), held)
+
+    def _find_told(self, job: Job) -> Given | None:
+        """Where no device is left, a gang that was told that it waits is told nothing new."""
+        given = job.status.assignment
+        if given is None or given.workers or given.reason not in _STAYS or given.accelerator is None:
+            return None
+        queue = given.accelerator.resource, given.accelerator.pool
+        if queue not in self._full:
+            return None
+        return self._note(job, given, self._reservations.get(queue))
+
+    def _explain(self, need: needs.Need, held: reserving.Reservation | None) -> tuple[str, str]:
+        """(reason, message) of a gang that does not fit now."""
+        rooms = self._ground.rooms(need.assigned, into_reserved=True)
+        if held is None or needs.find_least(need, rooms, self._ground) is None:
+            return reasons.INSUFFICIENT_CAPACITY, needs.explain_now(need, self._ground)
+        ahead = waiting.name_of(held.need.job)
+        message = f"{needs.tell(need)}; the room that there is is reserved for {ahead}"
+        return reasons.RESERVED, f"{message}: wait, or set activeDeadlineSeconds so that it ends before"
 
     def _hold_back(self, need: needs.Need) -> Given:
-        """It does not fit now. For the first of those that wait for the same, others may have to give way."""
-        message = needs.explain_now(need, self._ground)
-        queue = (need.assigned.resource, need.assigned.pool)
-        if queue not in self._heads:
-            self._heads.add(queue)
-            taken = self._taker.find(need)
-            if taken.places is not None:
-                return self._nominate(need, taken, taken.places)
-            return _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
-        self._stuck[need.key] = message
-        return _wait(need, reasons.INSUFFICIENT_CAPACITY, message)
+        """The first of those that wait for the same: others give way to it, or nodes are reserved for it."""
+        queue, message = _queue_of(need), needs.explain_now(need, self._ground)
+        self._heads.add(queue)
+        taken = self._taker.find(need)
+        if taken.places is not None:
+            return self._note(need.job, self._nominate(need, taken, taken.places))
+        found = reserving.find(need, self._holding, self._books, self._ground, self._pods, self._now)
+        if found is not None:
+            self._reservations[queue] = found
+            for name, workers in found.places.items():
+                self._books.reserve(name, need.assigned, workers)
+        given = _wait(need, reasons.INSUFFICIENT_CAPACITY, message + taken.note)
+        return self._note(need.job, given, found, taken)
+
+    def _note(
+        self,
+        job: Job,
+        given: Given,
+        held: reserving.Reservation | None = None,
+        taken: taking.Taking | None = None,
+    ) -> Given:
+        """Puts a gang that waits into the queue that the read API shows."""
+        self.queue.append(waiting.Waiting(job, given, held, taken))
+        return given
 
     def _nominate(self, need: needs.Need, taken: taking.Taking, places: grounds.Places) -> Given:
         """Its nodes are kept for it until their pods have ended."""
@@ -135,8 +192,8 @@ class Admission:
             self._books.keep(name, need.assigned, workers)
         gpus = sum(victim.gpus for victim in taken.victims)
         message = f"{needs.tell(need)}; {gpus:g} GPUs are being freed for it by {_tell(taken.victims)}"
-        waiting = _wait(need, reasons.AWAITING_PREEMPTION, message)
-        return waiting.model_copy(update={"placement": self._ground.hold(places)})
+        given = _wait(need, reasons.AWAITING_PREEMPTION, message)
+        return given.model_copy(update={"placement": self._ground.hold(places)})
 
     def _keep(self, job: Job, *, again: bool = True) -> None:
         """Keeps what was freed for a gang that waits, or gives it to the gang itself."""
@@ -186,6 +243,12 @@ class Admission:
         return restored if is_kept else placed.lose(restored)
 
 
+def _may_hold(job: Job) -> bool:
+    """Whether the gang has devices, has to give them back, or has some kept for it."""
+    given = job.status.assignment
+    return given is not None and (given.workers > 0 or given.reason in _HOLDING)
+
+
 def _is_admitted(job: Job) -> bool:
     return job.status.assignment is not None and job.status.assignment.workers > 0
 
@@ -202,9 +265,13 @@ def _is_nominee(job: Job) -> bool:
     return given is not None and given.reason == reasons.AWAITING_PREEMPTION and not outcome.is_finished(job)
 
 
+def _queue_of(need: needs.Need) -> _Queue:
+    return need.assigned.resource, need.assigned.pool
+
+
 def _tell(victims: Sequence[finding.Victim]) -> str:
     """Who gives way, as far as there is room to say it."""
-    names = [f"{one.job.metadata.namespace}/{one.job.metadata.name}" for one in victims]
+    names = [waiting.name_of(one.job) for one in victims]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

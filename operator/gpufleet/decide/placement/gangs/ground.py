@@ -41,6 +41,7 @@ class Ground:
         self._pools: Mapping[str, gpu_pool.GPUPool] = {pool.metadata.name: pool for pool in view.pools}
         self._trees: dict[tuple[object, ...], trees.Tree] = {}
         self._idle: dict[tuple[object, ...], list[int]] = {}
+        self._rooms: dict[tuple[object, ...], tuple[int, list[int]]] = {}
         self._nodes = {node.name: node for node in view.nodes}
 
     def levels_of(self, assigned: Assigned) -> Sequence[str]:
@@ -73,16 +74,23 @@ class Ground:
             slice_size=wish.slices.size if wish.slices else 1,
         )
 
-    def rooms(self, assigned: Assigned, *, into_kept: bool = False, without: Iterable[str] = ()) -> list[int]:
-        """Workers that fit on each node of the tree; `into_kept` counts what is kept for a waiting gang."""
-        found = [
-            self._books.count_places(name, assigned, into_kept=into_kept)
-            for name in self.tree_of(assigned).names
-        ]
+    def rooms(
+        self, assigned: Assigned, *, into_reserved: bool = False, without: Iterable[str] = ()
+    ) -> list[int]:
+        """Workers that fit on each node of the tree."""
+        names = self.tree_of(assigned).names
+        key = (*booking.key_of(assigned), into_reserved)
+        version, found = self._rooms.get(key, (-1, []))
+        if version != self._books.version:
+            found = self._books.list_places(names, assigned, into_reserved=into_reserved)
+            self._rooms[key] = (self._books.version, found)
         if shunned := frozenset(without):
-            names = self.tree_of(assigned).names
             return [0 if name in shunned else room for name, room in zip(names, found, strict=True)]
         return found
+
+    def is_full(self, assigned: Assigned) -> bool:
+        """Whether not one device is free, reserved or not."""
+        return all(self._books.count_unkept(name, assigned) <= 0 for name in self.tree_of(assigned).names)
 
     def rooms_with(self, assigned: Assigned, freed: Mapping[str, int]) -> list[int]:
         """As `rooms`, once so many units of the resource more are free on these nodes."""

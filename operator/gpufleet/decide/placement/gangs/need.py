@@ -67,16 +67,18 @@ def read(job: Job, resolver: resolving.Resolver, ground: grounds.Ground) -> Need
 def find_places(need: Need, rooms: Sequence[int], ground: grounds.Ground) -> grounds.Places | None:
     """For as many workers as fit, if the smallest gang does."""
     tree = ground.tree_of(need.assigned)
-    workers = need.trim(tree.count_most(rooms, need.ask))
-    return tree.find(rooms, workers, need.ask) if workers >= need.smallest else None
+    sums = tree.sum(rooms, need.ask)
+    workers = need.trim(tree.count_most(rooms, need.ask, sums))
+    return tree.find(rooms, workers, need.ask, sums) if workers >= need.smallest else None
 
 
 def find_least(need: Need, rooms: Sequence[int], ground: grounds.Ground) -> grounds.Places | None:
     """For the smallest gang."""
     tree = ground.tree_of(need.assigned)
-    if tree.count_most(rooms, need.ask) < need.smallest:
+    sums = tree.sum(rooms, need.ask)
+    if tree.count_most(rooms, need.ask, sums) < need.smallest:
         return None
-    return tree.find(rooms, need.smallest, need.ask)
+    return tree.find(rooms, need.smallest, need.ask, sums)
 
 
 def explain_never(need: Need, ground: grounds.Ground) -> resolving.Refusal | None:

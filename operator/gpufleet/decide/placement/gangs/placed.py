@@ -104,7 +104,9 @@ def book_anywhere(
     view: snapshot.Snapshot, books: booking.Books, pods: promises.PodsByOwner
 ) -> Iterator[tuple[Job, Given]]:
     """As `book`, for gangs whose pods may go to any node that fits."""
-    jobs = {owner_of(job): job for job in view.jobs}
+    jobs = {
+        owner_of(job): job for job in view.jobs if job.status.assignment and job.status.assignment.workers
+    }
     for one in booking.largest_first(promises.of_jobs(view.jobs, pods)):
         given = jobs[one.key].status.assignment
         if not take_anywhere(one.accelerator, one.pods, books) and given is not None:

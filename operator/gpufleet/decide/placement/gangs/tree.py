@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from gpufleet.state import fleet
 
 Path = tuple[str, ...]
+Sums = list[list[int]]
 Option = tuple[int, int]
 """A domain or a node by its number, and the room in it."""
 
@@ -49,7 +50,6 @@ class Tree:
         placed = sorted(((_read_path(levels, node), node.name) for node in nodes), key=_labelled_first)
         self.names = [name for _, name in placed]
         self.paths: list[list[Path]] = [[] for _ in levels]
-        self._parents: list[list[int]] = [[] for _ in levels]
         self._children: list[list[list[int]]] = [[] for _ in levels]
         self._leaves: list[int] = []
         known: list[dict[Path, int]] = [{} for _ in levels]
@@ -67,7 +67,6 @@ class Tree:
             if number is None:
                 number = known[level][prefix] = len(self.paths[level])
                 self.paths[level].append(prefix)
-                self._parents[level].append(above)
                 self._children[level].append([])
                 if level:
                     self._children[level - 1][above].append(number)
@@ -76,24 +75,26 @@ class Tree:
             self._children[-1][above].append(node)
         return above
 
-    def find(self, rooms: Sequence[int], workers: int, ask: Ask = ANYWHERE) -> Mapping[str, int] | None:
+    def find(
+        self, rooms: Sequence[int], workers: int, ask: Ask = ANYWHERE, sums: Sums | None = None
+    ) -> Mapping[str, int] | None:
         """Workers by node, so that all have room; None where no choice of nodes does what is asked.
 
         `rooms` are workers that fit on each node, in the order of `names`; `workers` is a multiple of the
-        size of slices.
+        size of slices; `sums` are those of the rooms, where they are known.
         """
         if self._is_free(ask):
             taken = _take_least([*enumerate(rooms)], workers)
             return None if taken is None else {self.names[node]: here for node, here in taken.items()}
-        sums = self._sum(rooms, ask)
+        sums = sums or self.sum(rooms, ask)
         start = self._choose(sums, workers, ask)
         return None if start is None else self._descend(*start, sums, rooms, ask)
 
-    def count_most(self, rooms: Sequence[int], ask: Ask = ANYWHERE) -> int:
+    def count_most(self, rooms: Sequence[int], ask: Ask = ANYWHERE, sums: Sums | None = None) -> int:
         """The largest gang that `find` finds nodes for."""
         if self._is_free(ask):
             return sum(rooms)
-        sums = self._sum(rooms, ask)
+        sums = sums or self.sum(rooms, ask)
         if ask.required is not None:
             return ask.count_workers(ask.required, max(sums[ask.required], default=0))
         return ask.count_workers(0, sum(sums[0]))
@@ -111,23 +112,19 @@ class Tree:
     def _is_free(self, ask: Ask) -> bool:
         return not self.levels or (ask.required is None and ask.preferred is None and ask.slice_level is None)
 
-    def _sum(self, rooms: Sequence[int], ask: Ask) -> list[list[int]]:
+    def sum(self, rooms: Sequence[int], ask: Ask) -> Sums:
         """Units of room in each domain of each level."""
         sums = [[0] * len(paths) for paths in self.paths]
-        last = len(self.levels) - 1
-        for leaf, room in zip(self._leaves, rooms, strict=False):
-            sums[last][leaf] += room
-        for level in range(last, -1, -1):
-            here = sums[level]
+        here = rooms
+        for level in range(len(self.levels) - 1, -1, -1):
+            for members, number in zip(self._children[level], range(len(self.paths[level])), strict=True):
+                sums[level][number] = sum([here[one] for one in members])
             if level == ask.slice_level:
-                here[:] = [room // ask.slice_size for room in here]
-            if level:
-                above = sums[level - 1]
-                for number, parent in enumerate(self._parents[level]):
-                    above[parent] += here[number]
+                sums[level] = [room // ask.slice_size for room in sums[level]]
+            here = sums[level]
         return sums
 
-    def _choose(self, sums: list[list[int]], workers: int, ask: Ask) -> tuple[int, Mapping[int, int]] | None:
+    def _choose(self, sums: Sums, workers: int, ask: Ask) -> tuple[int, Mapping[int, int]] | None:
         """(level, units by domain) from which the gang is laid out."""
         wanted = ask.required if ask.required is not None else ask.preferred
         if wanted is None:
@@ -148,7 +145,7 @@ class Tree:
         self,
         level: int,
         chosen: Mapping[int, int],
-        sums: list[list[int]],
+        sums: Sums,
         rooms: Sequence[int],
         ask: Ask,
     ) -> Mapping[str, int]:

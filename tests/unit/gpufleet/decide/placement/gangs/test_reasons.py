@@ -10,15 +10,7 @@ import pytest
 from gpufleet.api import reasons
 
 PAGES = pathlib.Path(__file__).parents[6] / "docs" / "runbooks" / "training"
-REASONS = sorted(
-    {
-        *reasons.LACK_OF_ROOM,
-        *reasons.TAKEN_BACK,
-        *reasons.TAKING,
-        reasons.TOPOLOGY_UNSATISFIABLE,
-        reasons.GROWN,
-    }
-)
+REASONS = sorted({*reasons.WITHOUT_PLACE, *reasons.TAKING, reasons.GROWN})
 
 
 def test_every_reason_has_a_page_and_every_page_a_reason() -> None:
