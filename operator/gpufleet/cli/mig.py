@@ -88,6 +88,50 @@ def show_plan(
     mig_plan.show(snapshot, load_catalogue(overrides), output, time_limit if exact else None)
 
 
+@mig.command("discover")
+@click.option("--config", required=True, type=click.File(), help="mig-manager's; - for standard input.")
+@click.option("--device", default="", metavar="NAME", help="The model, where the file does not tell.")
+@click.option("--new", metavar="NAME", help="A model that the catalogue lacks: its name.")
+@click.option("--like", metavar="NAME", help="With --new: a model that is cut alike, for other figures.")
+@click.option("--product", default="", metavar="LABEL", help="With --new: its nvidia.com/gpu.product.")
+@_CATALOGUE
+def discover_devices(
+    config: TextIO,
+    device: str,
+    new: str | None,
+    like: str | None,
+    product: str,
+    overrides: tuple[pathlib.Path, ...],
+) -> None:
+    """Print what mig-manager found on a node as a file for --catalogue.
+
+    The ConfigMap NODE-mig-config that it makes itself (GPU Operator v26.3), or its config.yaml.
+    """
+    from gpufleet.cli import mig_devices
+    from gpufleet.decide.mig import discovery
+
+    if bool(new) != bool(like):
+        raise click.UsageError("--new and --like go together")
+    model = discovery.NewModel(new, like, product) if new and like else None
+    mig_devices.discover(config.read(), load_catalogue(overrides), device, model)
+
+
+@mig.command("claim")
+@click.option("--profile", required=True, help="MIG profile of the slice: 1g.10gb.")
+@click.option("--device", metavar="NAME", help="A model, product label or class; unset: any.")
+@click.option("--name", required=True, help="Name of the ResourceClaimTemplate.")
+@click.option("-n", "--namespace", default="default", show_default=True)
+@_CATALOGUE
+def show_claim(
+    profile: str, device: str | None, name: str, namespace: str, overrides: tuple[pathlib.Path, ...]
+) -> None:
+    """Print a ResourceClaimTemplate for a slice, for clusters with NVIDIA's DRA driver."""
+    from gpufleet.cli import mig_devices
+
+    known = load_catalogue(overrides)
+    mig_devices.claim(name, namespace, profile, [_find_model(device, known)] if device else [])
+
+
 def load_catalogue(overrides: Sequence[pathlib.Path]) -> catalogue.Catalogue:
     """The shipped catalogue with these files laid over it. Raises click.ClickException."""
     from gpufleet.decide.mig import catalogue, parse

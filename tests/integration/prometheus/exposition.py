@@ -82,6 +82,7 @@ def devices(of: Callable[[int], str], count: int = 2) -> servers.Page:
                 {
                     "DCGM_FI_PROF_GR_ENGINE_ACTIVE": 0.25 * number,
                     "DCGM_FI_PROF_SM_ACTIVE": 0.125 * number,
+                    "DCGM_FI_PROF_DRAM_ACTIVE": 0.0625 * number,
                     "DCGM_FI_DEV_FB_USED": 1000.0 * number,
                     "DCGM_FI_DEV_POWER_USAGE": 300.0,
                     "DCGM_FI_DEV_XID_ERRORS": 0.0 if number == 1 else 31.0,

@@ -212,6 +212,15 @@ HOLDERS = {
             "sm_active", {f"DCGM_FI_PROF_SM_ACTIVE{{{device(0)}}}": "1.29x20"}, 1, id="a share is at most 1"
         ),
         pytest.param(
+            "dram_active",
+            {
+                f"DCGM_FI_PROF_DRAM_ACTIVE{{{instance(1)}}}": "0.25x20",
+                f"DCGM_FI_PROF_DRAM_ACTIVE{{{instance(2)}}}": "0.75x20",
+            },
+            0.5,
+            id="mean of the memory interfaces of both instances",
+        ),
+        pytest.param(
             "fb_used_mib",
             {
                 f"DCGM_FI_DEV_FB_USED{{{instance(1)}}}": "100x20",

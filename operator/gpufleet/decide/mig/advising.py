@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 
+from gpufleet.api import accelerator as accelerators
 from gpufleet.api import triton_service
 from gpufleet.decide.mig import rightsizing, usage
 from gpufleet.decide.mig.usage import Usage
 from gpufleet.state import names, samples, snapshot
+
+_FIRST_MINUTES = 5
+_EVERY_MINUTES = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,8 +31,8 @@ def advise_all(
 ) -> tuple[dict[str, Usage], tuple[Wanted, ...]]:
     """Usage by the UID of each service with an accelerator, and what is to be written.
 
-    Nothing is said of a service before Prometheus was asked, nor of one that never had advice and cannot be
-    sized. What is in status stays while word and profile are the same, whatever the figures.
+    Nothing is said of a service before it was seen for some minutes, nor of one that never had advice and
+    cannot be sized. What is in status stays while word and profile are the same, whatever the figures.
     """
     if not look.number:
         return dict(before), ()
@@ -47,22 +52,34 @@ def advise_all(
         device = f"{assigned.resource} {','.join(assigned.products)}"
         known = usage.note(before.get(metadata.uid, Usage()), device, look.number, now.timestamp(), seen)
         found[metadata.uid] = known
+        if known is before.get(metadata.uid) or not _is_due(metadata.uid, known, now):
+            continue
         objective = service.spec.objective
         target_s = objective.latency.target_milliseconds / 1000 if objective else None
         advice = rightsizing.advise(known, assigned, target_s)
-        if known.hours and _is_news(advice, service.status.right_sizing):
+        if _is_news(advice, service.status.right_sizing, _present(assigned)):
             wanted.append(Wanted(service, advice))
     return found, tuple(wanted)
 
 
-def _is_news(advice: rightsizing.Advice, told: triton_service.RightSizing | None) -> bool:
+def _is_due(uid: str, known: usage.Usage, now: datetime.datetime) -> bool:
+    """Every few minutes, services in turn; not before some looks, of which the first may lack a series."""
+    minute = int(now.timestamp() // 60)
+    return known.minutes >= _FIRST_MINUTES and (minute + zlib.crc32(uid.encode())) % _EVERY_MINUTES == 0
+
+
+def _present(assigned: accelerators.AssignedAccelerator) -> str:
+    _, size = rightsizing.find_size(assigned)
+    return size.name if size else ""
+
+
+def _is_news(advice: rightsizing.Advice, told: triton_service.RightSizing | None, present: str) -> bool:
     if told is None:
         return advice.reason != rightsizing.NOT_SIZED
-    if (
-        advice.reason == rightsizing.SERIES_SHORT
-        and told.profile
-        and told.reason != rightsizing.SERIES_MISSING
-    ):
-        # After a restart of the operator nothing is remembered, and nothing is known better.
-        return False
+    if advice.reason == rightsizing.SERIES_SHORT:
+        # After a restart of the operator nothing is remembered, and nothing is known better. What was said of
+        # another device, or was followed, holds no more.
+        changes = told.reason in (rightsizing.DOWNSIZE, rightsizing.UPSIZE)
+        holds = told.reason != rightsizing.SERIES_MISSING and changes == (told.profile != present)
+        return not holds
     return (advice.reason, advice.profile) != (told.reason, told.profile)

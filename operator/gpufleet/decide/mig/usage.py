@@ -6,8 +6,9 @@ Values are those of the pod that uses most at a look: every server of a service 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gpufleet.state import samples
 
@@ -21,6 +22,7 @@ STALE_S = 60.0
 
 Counts = tuple[int, ...]
 _NONE: Counts = (0,) * BINS
+_SIGNALS = ("engine", "sm", "dram")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Hour:
     latency_s: float = -1.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Usage:
     """Of one service on one kind of device: shares on another `device` are of another size."""
 
@@ -70,11 +72,11 @@ class Usage:
 
     def looks(self, signal: str) -> int:
         """How many looks knew this signal."""
-        return sum(self._counts(signal))
+        return sum(self._totals[signal])
 
     def share(self, signal: str, percentile: float) -> float | None:
         """Upper edge of the step that holds the percentile; None where the signal was never told."""
-        counts = self._counts(signal)
+        counts = self._totals[signal]
         rank = math.ceil(percentile / 100 * sum(counts))
         seen = 0
         for step, number in enumerate(counts, 1):
@@ -83,8 +85,13 @@ class Usage:
                 return step / BINS
         return None
 
-    def _counts(self, signal: str) -> Sequence[int]:
-        return [sum(column) for column in zip(*(getattr(hour, signal) for hour in self.hours), strict=True)]
+    @functools.cached_property
+    def _totals(self) -> Mapping[str, Counts]:
+        """Looks by share over all hours, per signal."""
+        return {
+            signal: tuple(map(sum, zip(_NONE, *(getattr(hour, signal) for hour in self.hours), strict=True)))
+            for signal in _SIGNALS
+        }
 
 
 def note(before: Usage, device: str, look: int, now_s: float, seen: Iterable[samples.PodSample]) -> Usage:
