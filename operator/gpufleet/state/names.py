@@ -27,6 +27,8 @@ GPU_DEPLOY_LABELS = "nvidia.com/gpu.deploy."
 
 DEVICES_ANNOTATION = PREFIX + "devices"
 """On a Node: which pod holds which GPU or slice, as its node agent sees it."""
+DEVICES_REQUESTED_ANNOTATION = PREFIX + "devices-requested"
+"""On a Node: a token; the agent looks anew and answers with it in its JSON."""
 MIG_WANTED_ANNOTATION = PREFIX + "mig-wanted"
 MIG_CHANGE_ANNOTATION = PREFIX + "mig-change"
 MIG_HOLD_ANNOTATION = PREFIX + "mig-hold"

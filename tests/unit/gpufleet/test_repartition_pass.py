@@ -150,7 +150,15 @@ class Case:
         self.cluster._nodes.put(copy.deepcopy(self.server.objects[NODE]))
         self.cluster.note_event("GPUPool", "MODIFIED", copy.deepcopy(self.server.objects[POOL]))
         await cycle.repartition(self.runtime)
+        self.answer()
         return self.server.writes
+
+    def answer(self) -> None:
+        """The node agent has looked again."""
+        annotations = self.node["metadata"]["annotations"]
+        found = json.loads(annotations[names.DEVICES_ANNOTATION])
+        found["token"] = annotations.get(names.DEVICES_REQUESTED_ANNOTATION, "")
+        annotations[names.DEVICES_ANNOTATION] = json.dumps(found)
 
     @property
     def node(self) -> dict[str, Any]:

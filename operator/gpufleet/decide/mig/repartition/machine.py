@@ -104,6 +104,8 @@ def _find_wait(
         return wait(reasons.FENCED, None, limits.settle_s - settled_s)
     if facts.layout is None and change.back is not None:
         return wait(reasons.DEVICE_MAP_MISSING, None, limits.grace_s)
+    if facts.node.devices is not None and facts.node.devices.token != change.token:
+        return wait(reasons.AWAITING_AGENT, None, limits.grace_s)
     if holders:
         movable = [one.pod for one in holders if one.pod and one.can_go and not one.is_leaving]
         if context.drains and movable:
@@ -268,9 +270,11 @@ def _find_trouble(
 ) -> str | None:
     """Why the layout will not come about; None while it may."""
     passed_s = (now - change.since).total_seconds()
+    if not facts.node.ready:
+        return None
     if facts.state == reading.FAILED and passed_s > context.limits.grace_s:
         return reasons.CONFIGURATION_FAILED
-    if passed_s <= context.limits.apply_s or not facts.node.ready:
+    if passed_s <= context.limits.apply_s:
         return None
     if facts.state != reading.SUCCESS:
         return reasons.STUCK_PENDING
