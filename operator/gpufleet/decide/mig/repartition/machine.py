@@ -31,7 +31,8 @@ def _rest(facts: reading.Facts, context: Context, now: datetime.datetime) -> Ver
         return Verdict(IDLE, reason, said, Step("Repair", records.repair()))
     target = context.target
     if target is None or target == facts.layout:
-        held = facts.problem or (reasons.SETTLED, "nothing is to be changed here")
+        settled = (reasons.SETTLED, "nothing is to be changed here")
+        held = facts.problem or _find_hold(facts, now) or settled
         return Verdict(IDLE, *held)
     if against := facts.problem or _find_hold(facts, now) or context.against:
         return Verdict(IDLE, *against)

@@ -44,6 +44,7 @@ def labelled(
 # Before.
 
 TARGET = CHANGE.to
+HELD_BACK = {names.MIG_HOLD_ANNOTATION: mig.Hold(b.at(90), 1, "X").to_text()}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,9 @@ TARGET = CHANGE.to
     [
         pytest.param(b.make_node(*BEFORE), {}, reasons.SETTLED, "", id="nothing is wanted"),
         pytest.param(b.make_node(*AFTER), {"target": TARGET}, reasons.SETTLED, "", id="it is so already"),
+        pytest.param(
+            b.make_node(*BEFORE, annotations=HELD_BACK), {}, reasons.HELD, "", id="held, so not planned"
+        ),
         pytest.param(b.make_node(*BEFORE), {"target": TARGET}, reasons.FENCED, "Begin", id="it begins"),
         pytest.param(
             b.make_node(*BEFORE),
