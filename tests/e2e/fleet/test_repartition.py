@@ -72,7 +72,7 @@ def start(fleet: kubectl.Kubectl, namespace: str, node: str, name: str, resource
 
 
 def wait_running(fleet: kubectl.Kubectl, namespace: str, name: str) -> dict[str, Any]:
-    ready = ("--for=condition=Ready", "--timeout=240s")
+    ready = ("--for=condition=Ready", "--timeout=330s")
     fleet.run("wait", "-n", namespace, f"pod/{name}", *ready)
     found: dict[str, Any] = fleet.get("pod", name, "-n", namespace)
     return found
