@@ -30,6 +30,7 @@ class _Gpu(msgspec.Struct):
 class _Map(msgspec.Struct):
     boot_id: str = msgspec.field(name="bootID")
     gpus: list[_Gpu]
+    token: str = ""
 
 
 def read(node: str, text: str | None) -> devices.DeviceMap | None:
@@ -42,7 +43,7 @@ def read(node: str, text: str | None) -> devices.DeviceMap | None:
         _log.warning("%s of node %s cannot be read: %s", names.DEVICES_ANNOTATION, node, error)
         return None
     gpus = sorted(found.gpus, key=lambda one: one.index)
-    return devices.DeviceMap(found.boot_id, tuple(_read_gpu(one) for one in gpus))
+    return devices.DeviceMap(found.boot_id, tuple(_read_gpu(one) for one in gpus), found.token)
 
 
 def _read_gpu(gpu: _Gpu) -> devices.Gpu:

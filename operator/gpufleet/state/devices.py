@@ -38,3 +38,5 @@ class DeviceMap:
 
     boot_id: str
     gpus: tuple[Gpu, ...] = ()
+    token: str = ""
+    """What the agent was asked with before it looked, if it was."""

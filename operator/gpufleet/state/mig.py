@@ -126,6 +126,11 @@ class Change:
         return self.back if self.phase == "RollingBack" else self.to
 
     @property
+    def token(self) -> str:
+        """With what the node agent is asked to look again once the node is fenced."""
+        return f"{self.config}-{_stamp(self.began)}"
+
+    @property
     def label(self) -> str:
         """What the node's label is to say in this phase."""
         return {"Fenced": self.label_before, "RollingBack": self.back_config}.get(self.phase, self.config)

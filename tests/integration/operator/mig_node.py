@@ -56,7 +56,9 @@ class MigNode:
         """Labels, allocatable and the device map, as they are now."""
         current = self.read()["metadata"].get("labels", {})
         patch = labels.plan_patch(current, labels.build_labels(self.stock))
-        annotations = {} if self.is_silent else {names.DEVICES_ANNOTATION: json.dumps(self.build_map())}
+        asked = self.read()["metadata"].get("annotations", {}).get(names.DEVICES_REQUESTED_ANNOTATION, "")
+        text = json.dumps(self.build_map() | {"token": asked})
+        annotations = {} if self.is_silent else {names.DEVICES_ANNOTATION: text}
         self._patch({"metadata": {"labels": patch, "annotations": annotations}})
         offered = {key: str(len(found)) for key, found in self.stock.advertise().items()}
         self._patch({"status": {"allocatable": offered, "capacity": offered}}, "--subresource=status")

@@ -66,6 +66,12 @@ def test_what_cannot_be_read_is_no_map(text: str | None) -> None:
     assert devices.read("n", text) is None
 
 
+def test_an_answer_has_the_token_it_was_asked_with() -> None:
+    found = devices.read("n", json.dumps(PUBLISHED | {"token": "t"}))
+    assert found is not None
+    assert found.token == "t"
+
+
 def make_pod(**fields: Any) -> dict[str, Any]:
     """A raw pod that asks for a slice; `metadata` and keys of its spec."""
     container = {"name": "c", "resources": {"limits": {"nvidia.com/mig-1g.10gb": "1"}}}

@@ -84,6 +84,7 @@ class Facts:
 def read(node: fleet.Node, pods: Iterable[fleet.Pod]) -> Facts:
     """The facts of a node and of the pods that are bound to it."""
     model = catalogue.model_of_product(node.labels.get(names.GPU_PRODUCT_LABEL, ""))
+    node = _place_unplaced(node, model)
     bound = [
         pod for pod in pods if pod.node == node.name and not pod.is_terminal and holding.asks_for_gpus(pod)
     ]
@@ -172,6 +173,8 @@ def _why_stale(node: fleet.Node, model: devices.DeviceModel | None) -> Trouble |
         return None
     if found.boot_id != node.boot_id:
         return reasons.DEVICE_MAP_STALE, f"node {node.name}: its device map is from before its last boot"
+    if any(gpu.index < 0 for gpu in found.gpus):
+        return reasons.DEVICE_MAP_STALE, f"node {node.name}: its agent cannot tell one GPU from another"
     for gpu in found.gpus:
         try:
             why = geometry.why_illegal(model, (geometry.Placement(i.profile, i.start) for i in gpu.instances))
@@ -180,6 +183,32 @@ def _why_stale(node: fleet.Node, model: devices.DeviceModel | None) -> Trouble |
         if why:
             return reasons.DEVICE_MAP_STALE, f"node {node.name}, GPU {gpu.index}: {why}"
     return None
+
+
+def _place_unplaced(node: fleet.Node, model: devices.DeviceModel | None) -> fleet.Node:
+    """Where the driver tells no starts, those that it chooses on an empty GPU: whole GPUs change anyway."""
+    known = node.devices
+    if known is None or model is None or all(it.start >= 0 for gpu in known.gpus for it in gpu.instances):
+        return node
+    gpus = tuple(
+        _place(gpu, model) if any(it.start < 0 for it in gpu.instances) else gpu for gpu in known.gpus
+    )
+    return dataclasses.replace(node, devices=dataclasses.replace(known, gpus=gpus))
+
+
+def _place(gpu: published.Gpu, model: devices.DeviceModel) -> published.Gpu:
+    """As it is where that cannot be; then the map is not believed."""
+    try:
+        order = list(geometry.creation_order(model, [one.profile for one in gpu.instances]))
+    except (geometry.NoLayoutError, geometry.UnknownProfileError):
+        return gpu
+    placed = []
+    for one in gpu.instances:
+        name = geometry.profile_of(model, one.profile).name
+        place = next(it for it in order if it.profile == name)
+        order.remove(place)
+        placed.append(dataclasses.replace(one, start=place.start))
+    return dataclasses.replace(gpu, instances=tuple(sorted(placed, key=lambda it: it.start)))
 
 
 def _missing(node: fleet.Node) -> Trouble:

@@ -31,7 +31,8 @@ def _rest(facts: reading.Facts, context: Context, now: datetime.datetime) -> Ver
         return Verdict(IDLE, reason, said, Step("Repair", records.repair()))
     target = context.target
     if target is None or target == facts.layout:
-        held = facts.problem or (reasons.SETTLED, "nothing is to be changed here")
+        settled = (reasons.SETTLED, "nothing is to be changed here")
+        held = facts.problem or _find_hold(facts, now) or settled
         return Verdict(IDLE, *held)
     if against := facts.problem or _find_hold(facts, now) or context.against:
         return Verdict(IDLE, *against)
@@ -104,6 +105,8 @@ def _find_wait(
         return wait(reasons.FENCED, None, limits.settle_s - settled_s)
     if facts.layout is None and change.back is not None:
         return wait(reasons.DEVICE_MAP_MISSING, None, limits.grace_s)
+    if facts.node.devices is not None and facts.node.devices.token != change.token:
+        return wait(reasons.AWAITING_AGENT, None, limits.grace_s)
     if holders:
         movable = [one.pod for one in holders if one.pod and one.can_go and not one.is_leaving]
         if context.drains and movable:
@@ -268,9 +271,11 @@ def _find_trouble(
 ) -> str | None:
     """Why the layout will not come about; None while it may."""
     passed_s = (now - change.since).total_seconds()
+    if not facts.node.ready:
+        return None
     if facts.state == reading.FAILED and passed_s > context.limits.grace_s:
         return reasons.CONFIGURATION_FAILED
-    if passed_s <= context.limits.apply_s or not facts.node.ready:
+    if passed_s <= context.limits.apply_s:
         return None
     if facts.state != reading.SUCCESS:
         return reasons.STUCK_PENDING

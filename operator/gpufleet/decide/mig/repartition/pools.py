@@ -95,6 +95,8 @@ def _count_gpus(case: Case, targets: Mapping[str, mig.Layout]) -> int:
 
 
 def _wish_dynamic(case: Case) -> Wish:
+    if not case.demand.slices and not case.policy.minimums:
+        return Wish(reason=explain.NO_DEMAND, message="nothing waits for a slice")
     free = [one for one in case.nodes if _may_be_planned(one, case)]
     gpus = {one.node.name: _plannable(one, case) for one in free}
     served: collections.Counter[str] = collections.Counter()

@@ -12,6 +12,7 @@ from gpufleet.state import mig, names
 CHANGE = names.MIG_CHANGE_ANNOTATION
 WANTED = names.MIG_WANTED_ANNOTATION
 HOLD = names.MIG_HOLD_ANNOTATION
+REQUESTED = names.DEVICES_REQUESTED_ANNOTATION
 
 
 def begin(facts: reading.Facts, pool: str, target: mig.Layout, now: datetime.datetime) -> steps.Patch:
@@ -32,7 +33,7 @@ def begin(facts: reading.Facts, pool: str, target: mig.Layout, now: datetime.dat
         boot_id=facts.node.boot_id,
         attempt=facts.hold.attempts + 1 if facts.hold else 1,
     )
-    return steps.Patch({CHANGE: change.to_text()}, fence=True)
+    return steps.Patch({CHANGE: change.to_text(), REQUESTED: change.token}, fence=True)
 
 
 def note_published(change: mig.Change, at: datetime.datetime | None) -> steps.Patch:
@@ -72,12 +73,13 @@ def hand_over(change: mig.Change, trouble: str, now: datetime.datetime) -> steps
 
 def finish(change: mig.Change, hold: mig.Hold | None = None) -> steps.Patch:
     """The fence goes; a change that went well ends the count of attempts."""
-    return steps.Patch({CHANGE: None, HOLD: hold.to_text() if hold else None}, fence=False)
+    over = {CHANGE: None, REQUESTED: None, HOLD: hold.to_text() if hold else None}
+    return steps.Patch(over, fence=False)
 
 
 def give_back(change: mig.Change, hold: mig.Hold | None) -> steps.Patch:
     """The fence goes, whatever the layout is; what was wanted holds no longer once it was labelled."""
-    annotations: dict[str, str | None] = {CHANGE: None}
+    annotations: dict[str, str | None] = {CHANGE: None, REQUESTED: None}
     if change.phase != "Fenced":
         annotations[WANTED] = None
     if hold is not None:
@@ -87,7 +89,7 @@ def give_back(change: mig.Change, hold: mig.Hold | None) -> steps.Patch:
 
 def repair() -> steps.Patch:
     """A fence or a record that nobody can go on with."""
-    return steps.Patch({CHANGE: None}, fence=False)
+    return steps.Patch({CHANGE: None, REQUESTED: None}, fence=False)
 
 
 def build_hold(

@@ -72,6 +72,9 @@ _WAITS = {
     reasons.FENCED: "node {node} is fenced; pods that the scheduler placed before that may still come",
     reasons.AWAITING_PODS: ("node {node}: waits for {holders}, which hold GPUs that change or may hold any"),
     reasons.DRAINING: "node {node}: asks {holders} to go, as PodDisruptionBudgets allow",
+    reasons.AWAITING_AGENT: (
+        "node {node}: waits until its node agent has looked again, now that no pod can come: is it running?"
+    ),
     reasons.AWAITING_CONFIG: "node {node}: waits until mig-manager can read its configurations",
     reasons.PENDING: "node {node}: waits for mig-manager ({state})",
     reasons.VERIFYING: (

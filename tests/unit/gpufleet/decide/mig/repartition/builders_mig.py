@@ -24,7 +24,11 @@ def at(seconds: float) -> datetime.datetime:
 
 
 def make_map(
-    *gpus: Slices, product: str = H100, holders: Mapping[tuple[int, int], str] | None = None, boot: str = ""
+    *gpus: Slices,
+    product: str = H100,
+    holders: Mapping[tuple[int, int], str] | None = None,
+    boot: str = "",
+    token: str = "",
 ) -> devices.DeviceMap:
     """GPUs with these slices, created in the driver's order.
 
@@ -44,7 +48,7 @@ def make_map(
         )
         whole = (holders or {}).get((index, -1), "")
         found.append(devices.Gpu(index, f"GPU-{index}", model.name, slices is not None, instances, whole))
-    return devices.DeviceMap(boot, tuple(found))
+    return devices.DeviceMap(boot, tuple(found), token)
 
 
 def make_node(
@@ -74,7 +78,13 @@ def make_node(
         "allocatable": offered | ({builders.GPU: whole} if whole else {}),
         "annotations": notes,
         "uid": f"uid-{name}",
-        "devices": make_map(*gpus, product=product, holders=holders, boot=fields.get("boot_id", "")),
+        "devices": make_map(
+            *gpus,
+            product=product,
+            holders=holders,
+            boot=fields.get("boot_id", ""),
+            token=change.token if change else "",
+        ),
         "taints": FENCE if change else (),
     }
     return fleet.Node(name, **(base | fields))

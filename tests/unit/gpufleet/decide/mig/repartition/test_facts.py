@@ -141,6 +141,20 @@ def test_a_map_that_no_hardware_has_is_not_believed(instance: devices.Instance) 
     assert found.layout is None
 
 
+def test_starts_that_nobody_tells_are_those_of_the_driver() -> None:
+    told = b.make_map({b.THREE: 1, b.ONE: 3}, holders={(0, 3): "default/a/"})
+    [gpu] = told.gpus
+    hidden = tuple(dataclasses.replace(one, start=-1) for one in gpu.instances)
+    untold = devices.DeviceMap("", (dataclasses.replace(gpu, instances=hidden),))
+    node = b.make_node({b.THREE: 1, b.ONE: 3}, devices=untold)
+    found = b.read(node, b.make_holder("a", resource="nvidia.com/mig-3g.40gb"))
+    assert found.problem is None
+    assert [one.start for one in found.gpus[0].instances] == [one.start for one in gpu.instances]
+    assert [one.name for one in found.find_holders([0])] == ["default/a"]
+    unnamed = devices.DeviceMap("", (dataclasses.replace(gpu, index=-1),))
+    assert b.read(b.make_node({b.THREE: 1, b.ONE: 3}, devices=unnamed)).problem is not None
+
+
 def test_without_a_map_any_gpu_pod_blocks_the_whole_node() -> None:
     node = b.make_node(
         SEVEN,

@@ -44,6 +44,7 @@ def labelled(
 # Before.
 
 TARGET = CHANGE.to
+HELD_BACK = {names.MIG_HOLD_ANNOTATION: mig.Hold(b.at(90), 1, "X").to_text()}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,9 @@ TARGET = CHANGE.to
     [
         pytest.param(b.make_node(*BEFORE), {}, reasons.SETTLED, "", id="nothing is wanted"),
         pytest.param(b.make_node(*AFTER), {"target": TARGET}, reasons.SETTLED, "", id="it is so already"),
+        pytest.param(
+            b.make_node(*BEFORE, annotations=HELD_BACK), {}, reasons.HELD, "", id="held, so not planned"
+        ),
         pytest.param(b.make_node(*BEFORE), {"target": TARGET}, reasons.FENCED, "Begin", id="it begins"),
         pytest.param(
             b.make_node(*BEFORE),
@@ -230,6 +234,14 @@ HELD = {(1, 0): b.holder_text("late")}
             id="it goes already",
         ),
         pytest.param(fenced(ready=False), [], {}, reasons.NODE_NOT_READY, "", id="the kubelet restarts"),
+        pytest.param(
+            fenced(devices=b.make_map(*BEFORE)),
+            [],
+            {},
+            reasons.AWAITING_AGENT,
+            "",
+            id="the agent has not looked again",
+        ),
         pytest.param(fenced(devices=None), [], {}, reasons.DEVICE_MAP_MISSING, "", id="the agent is silent"),
         pytest.param(fenced(taints=()), [], {}, reasons.FENCE_REMOVED, "GiveBack", id="its fence is gone"),
         pytest.param(fenced(label="mine"), [], {}, reasons.LABEL_EDITED, "GiveBack", id="somebody labels it"),

@@ -155,6 +155,7 @@ class World:
                 )
                 for gpu in node.gpus
             ),
+            node.annotations.get(names.DEVICES_REQUESTED_ANNOTATION, ""),
         )
 
     def advertise(self, node: NodeSim) -> None:
