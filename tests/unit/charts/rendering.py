@@ -17,7 +17,9 @@ CHART = pathlib.Path(__file__).parents[3] / "charts" / "gpufleet"
 NAMESPACE = "gpufleet-system"
 SIMGPU = "simgpu.enabled=true"
 RULES = "prometheusRule.enabled=true"
-EVERYTHING = (SIMGPU, "podMonitor.enabled=true", RULES, "networkPolicy.enabled=true", "replicas=2")
+BOARDS = "dashboards.enabled=true"
+MONITORING = ("podMonitor.enabled=true", RULES, BOARDS)
+EVERYTHING = (SIMGPU, *MONITORING, "networkPolicy.enabled=true", "replicas=2")
 
 Object = dict[str, Any]
 
