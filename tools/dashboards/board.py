@@ -83,3 +83,8 @@ class Board:
 
 def one(expr: str, legend: str) -> tuple[Query, ...]:
     return (Query(expr, legend),)
+
+
+def by_profile(expr: str) -> str:
+    """With the MIG profile of an extended resource as the label `profile`."""
+    return f'label_replace({expr}, "profile", "$1", "resource", ".*/mig-(.*)")'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.dashboards.board import Board, Panel, Query, Row, Text, one
+from tools.dashboards.board import Board, Panel, Query, Row, Text, by_profile, one
 
 WHOLE, SLICES = 'resource!~".*mig-.*"', 'resource=~".*mig-.*"'
 
@@ -136,7 +136,7 @@ DEVICES = Row(
             "MIG slices by profile and state",
             "As the nodes offer them now.",
             "short",
-            one(f"fleet:gpufleet_devices:sum{{{SLICES}}}", "{{resource}} {{state}}"),
+            one(by_profile(f"fleet:gpufleet_devices:sum{{{SLICES}}}"), "{{profile}} {{state}}"),
             kind="stack",
         ),
         Panel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.dashboards.board import Board, Panel, Query, Row, one
+from tools.dashboards.board import Board, Panel, Row, by_profile, one
 
 CUT = 'GPU_I_PROFILE!=""'
 SLICES = 'resource=~".*mig-.*"'
@@ -44,9 +44,11 @@ LAYOUTS = Row(
             "Share of the offered slices of each resource.",
             "percentunit",
             one(
-                f'fleet:gpufleet_devices:sum{{{SLICES},state="used"}}'
-                f" / on (resource) (sum by (resource) (fleet:gpufleet_devices:sum{{{SLICES}}}) > 0)",
-                "{{resource}}",
+                by_profile(
+                    f'fleet:gpufleet_devices:sum{{{SLICES},state="used"}}'
+                    f" / on (resource) (sum by (resource) (fleet:gpufleet_devices:sum{{{SLICES}}}) > 0)"
+                ),
+                "{{profile}}",
             ),
             top=1,
         ),
@@ -54,7 +56,7 @@ LAYOUTS = Row(
             "Free slices",
             "Slices that a pod could have now.",
             "short",
-            one(f'fleet:gpufleet_devices:sum{{{SLICES},state="free"}}', "{{resource}}"),
+            one(by_profile(f'fleet:gpufleet_devices:sum{{{SLICES},state="free"}}'), "{{profile}}"),
             kind="bars",
         ),
     ),
@@ -66,11 +68,7 @@ FRAGMENTATION = Row(
             "Boards by how much of them gpufleet's pods hold",
             "Boards of which some slices are held can be neither cut anew nor given away whole.",
             "short",
-            (
-                Query("count(board:mig_held:ratio == 1) or vector(0)", "every slice"),
-                Query("count(board:mig_held:ratio > 0 and board:mig_held:ratio < 1) or vector(0)", "some"),
-                Query("count(board:mig_held:ratio == 0) or vector(0)", "none"),
-            ),
+            one("fleet:mig_boards:count", "{{held}}"),
             kind="stack",
             width=12,
         ),

@@ -86,9 +86,9 @@ DECISIONS = Row(
         ),
         Panel(
             "Objects by state",
-            "All objects of gpufleet's kinds.",
+            "All objects of gpufleet's kinds; a state that none has is left out.",
             "short",
-            one("fleet:gpufleet_objects:max", "{{kind}} {{state}}"),
+            one("fleet:gpufleet_objects:max > 0", "{{kind}} {{state}}"),
             kind="bars",
         ),
         Panel(

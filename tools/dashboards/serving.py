@@ -49,9 +49,9 @@ THROUGHPUT = Row(
         ),
         Panel(
             "Failures",
-            "Requests without an answer, by Triton's reason.",
+            "Requests without an answer, refused ones too; the board Fleet has the reasons.",
             "reqps",
-            one(busiest("service:triton_failures:rate5m"), f"{NAMED} {{{{reason}}}}"),
+            one(busiest("service:triton_all_failures:rate5m"), NAMED),
         ),
         Panel(
             "Waiting requests",
@@ -109,11 +109,7 @@ SERVERS = Row(
             "Models that are not ready",
             "Models of a service that no pod answers for.",
             "short",
-            one(
-                f"topk(20, service:gpufleet_models:max{{{CHOSEN}}}"
-                f" - service:gpufleet_models_ready:max{{{CHOSEN}}})",
-                NAMED,
-            ),
+            one(busiest("service:gpufleet_models_lacking:max"), NAMED),
         ),
         Panel(
             "What signals ask for, and what is left of it",

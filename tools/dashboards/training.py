@@ -47,6 +47,7 @@ QUEUE = Row(
             "short",
             one('fleet:gpufleet_objects:max{kind="TrainingJob"}', "{{state}}"),
             kind="stack",
+            width=7,
         ),
         Panel(
             "Why jobs are as they are",
@@ -57,12 +58,14 @@ QUEUE = Row(
                 "{{state}}: {{reason}}",
             ),
             kind="bars",
+            width=10,
         ),
         Panel(
             "Time in the queue",
             "Of gangs that may not run yet: since they were made, or since their last attempt ended.",
             "s",
             one(largest("job:gpufleet_wait_seconds:max"), NAMED),
+            width=7,
         ),
     ),
 )

@@ -25,6 +25,15 @@ from tests.unit.gpufleet.simgpu import builders as devices
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 RECORDED_S = 30.0
+GAUGES = (
+    "nv_inference_pending_request_count",
+    "nv_pinned_memory_pool_total_bytes",
+    "nv_pinned_memory_pool_used_bytes",
+    "nv_cpu_utilization",
+    "nv_cpu_memory_total_bytes",
+    "nv_cpu_memory_used_bytes",
+)
+"""What Triton tells that does not grow; percentiles do not either."""
 WAVE_S = 60.0
 SERVING, TRAINING = "team-a", "team-b"
 HOLDERS: Mapping[str, tuple[str, str, int, int]] = {
@@ -164,7 +173,7 @@ def build_devices() -> servers.Page:
                 uuid = device.uuid if instance < 0 else device.instances[instance].uuid
                 holders.append(podresources.Holder(namespace, pod, "main", (uuid,)))
                 cores = 0.15 if pod == "llm-1-1" else 0.9 * wave(elapsed_s, number / 5)
-                uses[namespace, pod, "main"] = usage.Use(cores, 6000 + 4000 * number)
+                uses[namespace, pod, "main"] = usage.Use(cores, 6000 + 1500 * number)
             exporters[node].observe(telemetry.read_devices(stock.gpus, holders, uses, 1.0), {})
         return exposition.generate_latest(registry).decode()
 
@@ -185,10 +194,8 @@ def read_recorded() -> tuple[tuple[str, float, float], ...]:
     found = []
     for (name, labels), later in second.items():
         named = ",".join(f'{key}="{value}"' for key, value in labels)
-        counts = name.endswith(("_total", "_count", "_sum", "_success", "_failure", "_us")) and all(
-            key != "quantile" for key, _ in labels
-        )
-        before = first[name, labels] if counts else later
+        is_gauge = name in GAUGES or any(key == "quantile" for key, _ in labels)
+        before = later if is_gauge else first[name, labels]
         found.append((f"{name.removesuffix('_total')}{{{named}}}", before, later))
     return tuple(found)
 
