@@ -28,6 +28,7 @@ Port 8080, path `/metrics`, on every replica. Written by `make generate` from `o
 - Base units; a counter ends in `_total`, a histogram has `_bucket`, `_sum` and `_count`.
 - Names of objects are in `object_namespace`, `object_name`, `object_pod`, `tritonservice` and `trainingjob`,
   which no scrape sets: `honorLabels` makes no difference, and `namespace` and `pod` stay the operator's.
+  The recording rules give `namespace` and `pod` their usual meaning ([dashboards](dashboards.md)).
 - Labels are bounded: kinds, verbs and reasons are constants. Services, and jobs that have not ended, have
   series of their own up to `metrics.objects` of each kind, the first by name; `gpufleet_objects_left_out`
   counts the others.

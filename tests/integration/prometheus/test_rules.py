@@ -9,6 +9,7 @@ import pytest
 from tests.integration.prometheus import alerting
 from tests.integration.prometheus.alerting import MINUTES, Series, owns, told
 
+LABELS = 'object_namespace="team-a",tritonservice="vision"'
 VISION = '{namespace="team-a",tritonservice="vision"}'
 
 
@@ -93,6 +94,19 @@ FREE = 'namespace="gpu-operator",pod="x"'
             'profile:gpu_devices:count{GPU_I_PROFILE="1g.10gb"}',
             2,
             id="instances by profile",
+        ),
+        pytest.param(
+            OWNERS | gpu(NOT_HONORED, 0.4, instance=1) | gpu(FREE, 0.0, instance=2),
+            'fleet:mig_boards:count{held="some"}',
+            1,
+            id="a board that is held in part",
+        ),
+        pytest.param(OWNERS | gpu(NOT_HONORED, 0.4), 'fleet:mig_boards:count{held="all"}', 0, id="no MIG"),
+        pytest.param(
+            told("service_models", 3, LABELS) | told("service_models_ready", 1, LABELS),
+            "service:gpufleet_models_lacking:max" + VISION,
+            2,
+            id="models that are lacking",
         ),
         pytest.param(
             told("devices", 3, 'pool="a",product="A",resource="r",state="used"')

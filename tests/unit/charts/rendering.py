@@ -18,14 +18,9 @@ NAMESPACE = "gpufleet-system"
 SIMGPU = "simgpu.enabled=true"
 RULES = "prometheusRule.enabled=true"
 NODE_AGENT = "nodeAgent.enabled=true"
-EVERYTHING = (
-    SIMGPU,
-    NODE_AGENT,
-    "podMonitor.enabled=true",
-    RULES,
-    "networkPolicy.enabled=true",
-    "replicas=2",
-)
+BOARDS = "dashboards.enabled=true"
+MONITORING = ("podMonitor.enabled=true", RULES, BOARDS)
+EVERYTHING = (SIMGPU, NODE_AGENT, *MONITORING, "networkPolicy.enabled=true", "replicas=2")
 
 Object = dict[str, Any]
 

@@ -1,14 +1,15 @@
-"""Rules of the chart as Helm renders them."""
+"""Rules and boards of the chart as Helm renders them."""
 
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import yaml
 
 from tests.unit.charts import rendering
-from tests.unit.charts.rendering import RULES, find
+from tests.unit.charts.rendering import BOARDS, RULES, find, of_kind
 
 
 def read_files() -> list[rendering.Object]:
@@ -44,3 +45,19 @@ def test_an_alert_names_its_runbook(values: tuple[str, ...], prefix: str) -> Non
 def test_rules_carry_the_labels_that_a_prometheus_selects_by() -> None:
     rule = find("PrometheusRule", "gpufleet", RULES, "prometheusRule.additionalLabels.release=stack")
     assert rule["metadata"]["labels"]["release"] == "stack"
+
+
+def test_each_board_is_a_config_map_that_the_sidecar_finds() -> None:
+    folder = "dashboards.annotations.grafana_folder=GPUs"
+    for path in (rendering.CHART / "files" / "dashboards").glob("*.json"):
+        found = find("ConfigMap", f"gpufleet-dashboard-{path.stem}", BOARDS, folder)
+        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert found["metadata"]["annotations"] == {"grafana_folder": "GPUs"}
+        [text] = found["data"].values()
+        assert json.loads(text) == json.loads(path.read_text())
+
+
+def test_names_of_boards_are_told_apart_in_one_folder_of_a_sidecar() -> None:
+    names = [name for one in of_kind("ConfigMap", BOARDS) for name in one["data"]]
+    assert len(names) == len(set(names))
+    assert all(name.startswith("gpufleet-") for name in names)
