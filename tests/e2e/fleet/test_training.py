@@ -100,7 +100,7 @@ def test_a_gang_that_does_not_fit_waits_whole_and_says_what_lacks(
     apply(fleet, big)
     kubectl.wait_until(
         "a reason",
-        lambda: condition(fleet, namespace, "big", "Succeeded").get("reason") == "InsufficientCapacity",
+        lambda: condition(fleet, namespace, "big", "Succeeded").get("reason") == "ExceedsFleet",
         timeout_s=60,
     )
     assert "64" in condition(fleet, namespace, "big", "Succeeded")["message"]

@@ -49,7 +49,11 @@ def judge_start(last: training_record.AttemptRecord | None) -> statuses.Verdict:
 
 def judge_restart(last: training_record.AttemptRecord | None, waits_for: str) -> statuses.Verdict:
     """A gang that may start again, but not yet."""
-    why = tell(last) if last and is_failure(last) else "the Job of the last attempt is gone"
+    why = "the Job of the last attempt is gone"
+    if last and is_failure(last):
+        why = tell(last)
+    elif last and last.ended_by == "Resized":
+        why = f"attempt {last.attempt} was resized {last.message}"
     return _moving(reasons.RESTARTING, f"{why}; {waits_for}")
 
 

@@ -93,7 +93,7 @@ class Admission:
                 found.append((job, self._restore(job, workers)))
             else:
                 queue.append(job)
-        found += [(job, self._admit(job)) for job in self._order.sort(queue)]
+        found += [(job, self._admit(job)) for job in self._order.sort(queue) if not self._has_been_told(job)]
         found += self._grower.grow(self._view_of_others(), self._heads)
         # What is taken is written first: it is not given before.
         taken = [
@@ -109,8 +109,6 @@ class Admission:
 
     def _admit(self, job: Job) -> Given:
         """As many workers as fit now, if the smallest gang does."""
-        if (told := self._find_told(job)) is not None:
-            return told
         need = needs.read(job, self._resolver, self._ground)
         if isinstance(need, resolving.Refusal):
             return self._note(job, _refuse(job, need.reason, need.message))
@@ -139,15 +137,19 @@ class Admission:
             self._full.add(_queue_of(need))
         return self._note(job, _wait(need, *self._stuck[key]), held)
 
-    def _find_told(self, job: Job) -> Given | None:
-        """Where no device is left, a gang that was told that it waits is told nothing new."""
+    def _has_been_told(self, job: Job) -> bool:
+        """Where no device is left, a gang that was told that it waits is told nothing new.
+
+        Most gangs of a long queue end here in each pass.
+        """
         given = job.status.assignment
-        if given is None or given.workers or given.reason not in _STAYS or given.accelerator is None:
-            return None
+        if not self._full or given is None or given.reason not in _STAYS or given.accelerator is None:
+            return False
         queue = given.accelerator.resource, given.accelerator.pool
-        if queue not in self._full:
-            return None
-        return self._note(job, given, self._reservations.get(queue))
+        if queue not in self._full or given.workers:
+            return False
+        self.queue.append(waiting.Waiting(job, given, self._reservations.get(queue)))
+        return True
 
     def _explain(self, need: needs.Need, held: reserving.Reservation | None) -> tuple[str, str]:
         """(reason, message) of a gang that does not fit now."""

@@ -6,6 +6,7 @@ another one.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from gpufleet.api import training_job
 from gpufleet.state import snapshot
 
 Job = training_job.TrainingJob
+_NEVER = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
 class Order(Protocol):
@@ -43,7 +45,8 @@ class ByPriority:
         """That of its class; the cluster's default where it names none, 0 for a class that is not there."""
         return self._priorities.get(job.spec.priority_class_name or "", 0)
 
-    def _position(self, job: Job) -> tuple[int, float, str, str]:
-        created = job.metadata.creation_timestamp
-        age = created.timestamp() if created else 0.0
-        return -self.priority_of(job), age, job.metadata.namespace, job.metadata.name
+    def _position(self, job: Job) -> tuple[int, datetime.datetime, str, str]:
+        about = job.metadata
+        created = about.creation_timestamp or _NEVER
+        urgency = self._priorities.get(job.spec.priority_class_name or "", 0)
+        return -urgency, created, about.namespace, about.name

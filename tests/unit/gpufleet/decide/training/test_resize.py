@@ -112,3 +112,16 @@ def test_pods_that_wait_for_nodes_of_others_start_again() -> None:
     pods = (make_worker("llm-1-0"), make_worker("llm-1-1", node="n1", phase="Running"))
     decided = jobs.decide(builders.make_job_view(job, children=(made,), pods=pods), settings.Settings(), NOW)
     assert ended_by(decided) == "PlacesLost"
+
+
+def test_a_gang_that_starts_again_at_another_size_says_so_meanwhile() -> None:
+    decided = decide({"workers": 2, "reason": reasons.SHRUNK, "message": "2 of its workers go"})
+    [record] = decided.status["history"]
+    assert record["message"] == "from 4 workers to 2: 2 of its workers go"
+    given = {"workers": 2, "requested": "none"}
+    ended = builders.make_job(status={**decided.status, "assignment": given}, workers={"min": 1, "max": 8})
+    left = (make_worker("llm-1-0", phase="Running", node="n0", deleting=True),)
+    after = jobs.decide(builders.make_job_view(ended, pods=left), settings.Settings(), NOW)
+    [said] = [one for one in after.status["conditions"] if one["type"] == "Succeeded"]
+    assert said["reason"] == "Restarting"
+    assert said["message"].startswith("attempt 1 was resized from 4 workers to 2")
