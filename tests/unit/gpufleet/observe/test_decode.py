@@ -197,7 +197,9 @@ def test_a_whole_node() -> None:
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     )
-    assert decode.decode_node(raw) == fleet.Node("n1", {"pool": "a"}, {"nvidia.com/gpu": 8}, True, True)
+    assert decode.decode_node(raw) == fleet.Node(
+        "n1", {"pool": "a"}, {"nvidia.com/gpu": 8}, True, True, uid="uid-n1"
+    )
 
 
 @pytest.mark.parametrize(
