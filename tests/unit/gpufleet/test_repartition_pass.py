@@ -149,7 +149,7 @@ class Case:
         self.server.writes.clear()
         self.cluster._nodes.put(copy.deepcopy(self.server.objects[NODE]))
         self.cluster.note_event("GPUPool", "MODIFIED", copy.deepcopy(self.server.objects[POOL]))
-        await cycle.repartition(self.runtime)
+        await repartition.run_once(self.runtime)
         self.answer()
         return self.server.writes
 
