@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration e2e faults check bench generate lock image run clean
+.PHONY: help setup demo test unit integration e2e faults check bench generate pictures lock image run clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,7 +43,7 @@ check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-autoscaling-real bench-mig bench-training  ## All benchmarks
+bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-autoscaling-real bench-mig bench-training bench-dashboards  ## All benchmarks
 bench-%: setup
 	@$(BIN)/python -m tests.bench.$(subst -,_,$*)
 
@@ -53,6 +53,9 @@ generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metr
 	@$(BIN)/python tools/generate_chart_docs.py
 	@$(BIN)/python tools/generate_metrics_docs.py
 	@$(BIN)/python -m tools.generate_dashboards
+
+pictures: setup  ## Pictures of the dashboards, with Debian's chromium and Grafana's components from npm
+	@$(BIN)/python -m tests.pictures.draw
 
 lock: setup  ## Newest versions that pyproject.toml allows, with hashes and without addresses
 	@for extra in "" dev; do \

@@ -24,7 +24,7 @@ def prepare(layers: list[str]) -> None:
     reporter = progress.Reporter()
     names = {"unit": ["helm"], "integration": [*binaries.CONTROL_PLANE, "kwok", "helm"], "e2e": ["helm"]}
     if not os.environ.get(GIVEN):
-        names["integration"] += ["prometheus", "prometheus-3", "promtool"]
+        names["integration"] += ["prometheus", "prometheus-3", "promtool", "prometheus-alertmanager"]
         names["e2e"] += [*binaries.CONTROL_PLANE, *binaries.NODE, *debian.NODE, "prometheus"]
     with reporter.step("programs", quiet_below_s=1.0):
         binaries.ensure_all(dict.fromkeys(name for layer in layers for name in names[layer]), reporter)

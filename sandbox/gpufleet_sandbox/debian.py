@@ -32,6 +32,8 @@ PROGRAMS = {
     for program in (
         Program("prometheus", "prometheus", "/usr/bin/prometheus", unpackable=True),
         Program("promtool", "prometheus", "/usr/bin/promtool", unpackable=True),
+        # Not unpackable: it reads templates of its package where that puts them.
+        Program("prometheus-alertmanager", "prometheus-alertmanager", "/usr/bin/prometheus-alertmanager"),
         Program("containerd", "containerd", "/usr/bin/containerd"),
         Program("containerd-shim-runc-v2", "containerd", "/usr/bin/containerd-shim-runc-v2"),
         Program("ctr", "containerd", "/usr/bin/ctr"),

@@ -161,8 +161,8 @@ POWER = Row(
         Panel(
             "Energy of the last hour",
             "From the boards' own counters.",
-            "joule",
-            one("fleet:gpu_energy_joules:increase1h", "fleet"),
+            "kwatth",
+            one("fleet:gpu_energy_joules:increase1h / 3.6e6", "fleet"),
             kind="number",
         ),
         Panel(

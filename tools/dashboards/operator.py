@@ -97,7 +97,7 @@ DECISIONS = Row(
             "short",
             one(
                 'sum by (kind, reason) (fleet:gpufleet_objects:count_reason{state="Stalled"})'
-                ' or label_replace(vector(0), "reason", "none", "", "")',
+                ' or on () label_replace(vector(0), "reason", "none", "", "")',
                 "{{kind}} {{reason}}",
             ),
         ),

@@ -119,12 +119,14 @@ SERVERS = Row(
                 Query("max by (mode) (gpufleet_autoscaler_wanted_servers)", "{{mode}} asked for"),
                 Query("max by (mode) (gpufleet_autoscaler_granted_servers)", "{{mode}} granted"),
             ),
+            width=7,
         ),
         Panel(
             "Held back, by reason",
             "Scaled services that something moved or held in the last pass: docs/runbooks/autoscaling.",
             "short",
             one("max by (reason) (gpufleet_autoscaler_held_services)", "{{reason}}"),
+            width=7,
         ),
         Panel(
             "How services are",
@@ -135,6 +137,7 @@ SERVERS = Row(
                 "{{state}}: {{reason}}",
             ),
             kind="bars",
+            width=10,
         ),
         Panel(
             "Decisions of the last hour, by reason",

@@ -81,8 +81,10 @@ def build_snapshot(elapsed_s: float) -> snapshot.Snapshot:
 
 
 def build_service(name: str, desired: int, ready: int) -> objects.Watched:
+    is_whole = desired == ready
+    said = ("AllModelsReady", "True") if is_whole else ("PodsUnschedulable", "False")
     status = {
-        "conditions": [condition("Ready", "AllModelsReady" if desired == ready else "PodsUnschedulable")],
+        "conditions": [condition("Ready", *said)],
         "readyReplicas": ready,
         "assignment": {"replicas": desired},
         "models": [{"name": "m", "state": "Ready"}],

@@ -79,13 +79,16 @@ def build_job(name: str, exporter: Exporter, targets: list[dict[str, str]], **fi
 
 
 @contextlib.contextmanager
-def run(program: pathlib.Path, jobs: list[dict[str, Any]], rules: str, folder: pathlib.Path) -> Iterator[str]:
-    """The URL of a Prometheus that scrapes every second."""
+def run(
+    program: pathlib.Path, jobs: list[dict[str, Any]], rules: str, folder: pathlib.Path, **more: Any
+) -> Iterator[str]:
+    """The URL of a Prometheus that scrapes every second; `more` is added to its configuration."""
     (folder / "rules.yaml").write_text(rules)
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(folder / "rules.yaml")],
         "scrape_configs": jobs,
+        **more,
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
     url = f"http://127.0.0.1:{find_port()}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gpufleet import cycle, kube, runtime, settings, worker
+from gpufleet import kube, repartition, runtime, settings, worker
 from gpufleet.decide.mig.repartition import reasons
 from gpufleet.observe import cluster
 from gpufleet.state import names
