@@ -59,7 +59,8 @@ def build_claim_template(
         "apiVersion": API_VERSION,
         "kind": "ResourceClaimTemplate",
         "metadata": meta.build_meta(name, namespace, labels),
-        "spec": {"spec": {"devices": {"requests": [{"name": REQUEST, "exactly": exactly}]}}},
+        # The API server stores the empty metadata as well.
+        "spec": {"metadata": {}, "spec": {"devices": {"requests": [{"name": REQUEST, "exactly": exactly}]}}},
     }
 
 
