@@ -5,43 +5,22 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 import pydantic
 
 from gpufleet.api import triton_service
-from gpufleet.cli import reach, sentences
+from gpufleet.cli import about, reach, sentences
 
-_KINDS = (
-    "tsvc",
-    "tritonservice",
-    "tritonservices",
-    "tritonservice.gpufleet.dev",
-    "tritonservices.gpufleet.dev",
-)
 _RATE = re.compile(r"rate=([0-9]+(?:\.[0-9]+)?)x?")
 _MOST = 1000.0
-Ask = Callable[[str, Mapping[str, str]], reach.Answer]
 
 
 @click.command()
 @click.argument("subject", nargs=-1, required=True, metavar="tsvc/NAME")
-@click.option("-n", "--namespace", help="Namespace of the service; unset: that of the context.")
-@click.option("--context", help="Context of the kubeconfig; unset: the current one.")
 @click.option("--what-if", "supposed", metavar="rate=2x", help="What this many times the load would need.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--operator-namespace",
-    default="gpufleet-system",
-    show_default=True,
-    envvar="GPUFLEET_NAMESPACE",
-    help="Where the operator runs, which is asked through the API server.",
-)
-@click.option(
-    "--server", metavar="URL", help="Ask the operator there instead, such as through a port-forward."
-)
+@about.options
 def explain(
     subject: tuple[str, ...],
     namespace: str | None,
@@ -61,12 +40,7 @@ def explain(
     where = namespace or cluster.namespace
     service = _validate(cluster.read_service(where, name))
 
-    def ask(path: str, query: Mapping[str, str]) -> reach.Answer:
-        if server:
-            return reach.ask_directly(server, path, query)
-        return reach.ask_through(cluster.get, operator_namespace, path, query)
-
-    told = _find(service, ask, rate)
+    told = _find(service, about.asking(cluster, operator_namespace, server), rate)
     now = datetime.datetime.now(datetime.UTC)
     click.echo(_to_json(told) if output == "json" else "\n".join(sentences.tell(told, now)))
     if told.refusal:
@@ -75,10 +49,7 @@ def explain(
 
 def parse_subject(words: tuple[str, ...]) -> str:
     """The name in tsvc/NAME or tsvc NAME. Raises click.UsageError."""
-    parts = words[0].split("/") if len(words) == 1 else list(words)
-    if len(parts) != 2 or parts[0].lower() not in _KINDS or not parts[1] or "/" in parts[1]:
-        raise click.UsageError(f"{' '.join(words)!r} is no service: write tsvc/NAME")
-    return parts[1]
+    return about.parse_subject(words, "tsvc", triton_service.KIND, triton_service.PLURAL)
 
 
 def parse_rate(text: str | None) -> float | None:
@@ -99,7 +70,7 @@ def _validate(raw: dict[str, Any]) -> triton_service.TritonService:
         raise click.ClickException(f"{name} is of another version than this command: {error}") from error
 
 
-def _find(service: triton_service.TritonService, ask: Ask, rate: float | None) -> sentences.Told:
+def _find(service: triton_service.TritonService, ask: about.Ask, rate: float | None) -> sentences.Told:
     """All that is known; what the operator does not answer is told and not raised."""
     which = {"namespace": service.metadata.namespace, "name": service.metadata.name}
     told = sentences.Told(service)

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 import pydantic
 
 from gpufleet.api import reasons, training_job
-from gpufleet.cli import reach, sentences
+from gpufleet.cli import about, reach, sentences
 
-_KINDS = ("tjob", "trainingjob", "trainingjobs", "trainingjob.gpufleet.dev", "trainingjobs.gpufleet.dev")
 _PAGES = "docs/runbooks/training"
 _PAGED = (*reasons.WITHOUT_PLACE, reasons.SHRUNK, reasons.GROWN)
-Ask = Callable[[str, Mapping[str, str]], reach.Answer]
 
 
 @click.command()
 @click.argument("subject", nargs=-1, required=True, metavar="tjob/NAME")
-@click.option("-n", "--namespace", help="Namespace of the job; unset: that of the context.")
-@click.option("--context", help="Context of the kubeconfig; unset: the current one.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--operator-namespace",
-    default="gpufleet-system",
-    show_default=True,
-    envvar="GPUFLEET_NAMESPACE",
-    help="Where the operator runs, which is asked through the API server.",
-)
-@click.option(
-    "--server", metavar="URL", help="Ask the operator there instead, such as through a port-forward."
-)
+@about.options
 def why(
     subject: tuple[str, ...],
     namespace: str | None,
@@ -55,12 +41,7 @@ def why(
     except pydantic.ValidationError as error:
         raise click.ClickException(f"{name} is of another version than this command: {error}") from error
 
-    def ask(path: str, query: Mapping[str, str]) -> reach.Answer:
-        if server:
-            return reach.ask_directly(server, path, query)
-        return reach.ask_through(cluster.get, operator_namespace, path, query)
-
-    entry, unreachable = find_entry(job, ask)
+    entry, unreachable = find_entry(job, about.asking(cluster, operator_namespace, server))
     if output == "json":
         status = job.status.to_wire()
         found = {"assignment": status.get("assignment"), "queue": entry, "unreachable": unreachable or None}
@@ -72,13 +53,10 @@ def why(
 
 def parse_subject(words: tuple[str, ...]) -> str:
     """The name in tjob/NAME or tjob NAME. Raises click.UsageError."""
-    parts = words[0].split("/") if len(words) == 1 else list(words)
-    if len(parts) != 2 or parts[0].lower() not in _KINDS or not parts[1] or "/" in parts[1]:
-        raise click.UsageError(f"{' '.join(words)!r} is no training job: write tjob/NAME")
-    return parts[1]
+    return about.parse_subject(words, "tjob", training_job.KIND, training_job.PLURAL)
 
 
-def find_entry(job: training_job.TrainingJob, ask: Ask) -> tuple[dict[str, Any] | None, str]:
+def find_entry(job: training_job.TrainingJob, ask: about.Ask) -> tuple[dict[str, Any] | None, str]:
     """(the job in the operator's queue, why nobody could be asked)"""
     if job.status.assignment and job.status.assignment.workers:
         return None, ""

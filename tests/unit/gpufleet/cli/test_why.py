@@ -6,7 +6,7 @@ from typing import Any
 import click
 import pytest
 
-from gpufleet.cli import reach, why
+from gpufleet.cli import about, reach, why
 from tests import builders
 from tests.builders import NOW
 
@@ -28,7 +28,7 @@ def make(
     return builders.make_job(status={"assignment": given, "conditions": conditions, **more})
 
 
-def answering(*jobs: Any, status: int = 200) -> why.Ask:
+def answering(*jobs: Any, status: int = 200) -> about.Ask:
     def ask(path: str, query: Mapping[str, str]) -> reach.Answer:
         assert path == "/queue"
         return status, {"jobs": list(jobs), "message": "no"}
@@ -36,7 +36,7 @@ def answering(*jobs: Any, status: int = 200) -> why.Ask:
     return ask
 
 
-def say(job: Any, ask: why.Ask) -> str:
+def say(job: Any, ask: about.Ask) -> str:
     return "\n".join(why.tell(job, *why.find_entry(job, ask), NOW))
 
 
