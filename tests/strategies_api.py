@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -102,6 +103,7 @@ def keep_rules(spec: Wire) -> Wire:
     elif "modelRepository" in spec:
         spec["modelRepository"] = {"image": {"reference": "models:1"}}
     _keep_one(spec.get("accelerator", {}), ("count", "memory", "migProfile"))
+    _keep_one(spec.get("topology", {}), ("required", "preferred"))
     for model in spec.get("models", []):
         _keep_batches(model)
         if "objective" not in spec and model.get("batching", {}).get("mode") == "Tuned":
@@ -145,6 +147,8 @@ def _keep_gang(spec: Wire) -> None:
     """A layout that fits every size, and only the blocks of the framework."""
     if wanted := spec.get("parallelism"):
         wanted.clear()
+    if slices := spec.get("topology", {}).get("slices"):
+        slices["size"] = math.gcd(spec["workers"]["max"], spec["workers"].get("min", 0))
     framework = spec.get("framework", "Plain")
     if framework not in ("Torch", "DeepSpeed"):
         spec.pop("torch", None)

@@ -56,7 +56,11 @@ def refusals(cluster: Cluster) -> list[str]:
     found = set()
     for line in log.read_text().splitlines():
         event = json.loads(line)
-        if event["user"]["username"] == access.USER and event.get("responseStatus", {}).get("code") == 403:
+        # Whoever was not let in has no name.
+        if (
+            event["user"].get("username") == access.USER
+            and event.get("responseStatus", {}).get("code") == 403
+        ):
             about = event.get("objectRef", {})
             found.add(f"{event['verb']} {about.get('resource')}")
     return sorted(found)

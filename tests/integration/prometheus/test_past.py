@@ -79,8 +79,12 @@ def read(url: str, **options: object) -> recall.Past:
 def histories(url: str) -> recall.Past:
     def is_there() -> recall.Past | None:
         found = read(url)
-        newest = [(one.index or 0) - began_s() / 60 for one in found.values()]
-        return found if len(found) == len(SERVICES) and min(newest) >= MINUTES - 2 else None
+        if found.keys() != SERVICES:
+            return None
+        known = [loads(found, *service).keys() for service in SERVICES]
+        # Pages come in one after the other, also those of two servers of one service.
+        is_whole = all(min(minutes) <= 2 and max(minutes) >= MINUTES - 3 for minutes in known)
+        return found if is_whole else None
 
     found: recall.Past = servers.wait_for("loads of the past", is_there)
     return found
