@@ -65,13 +65,17 @@ def test_a_busy_gpu_is_not_repartitioned(fleet: kubectl.Kubectl, namespace: str)
 
 def cut_again(fleet: kubectl.Kubectl, node: str) -> None:
     """Siblings of the busy slice are gone. The kubelet may list its pod a while longer, and mig-manager acts
-    on a change of its label only, so a refusal needs another change.
+    on a change of its label only: so a refusal is followed by another change.
     """
-    for _ in range(5):
-        for config in ("none", "demo"):
-            fleet.run("label", "node", node, f"nvidia.com/mig.config={config}", "--overwrite")
+
+    def is_cut() -> bool:
+        slices = fleet.get("node", node)["status"]["allocatable"].get("nvidia.com/mig-1g.10gb", "0")
+        return mig_state(fleet, node) == "success" and slices == "7"
+
+    for config in ("demo", "all-disabled", "demo", "all-disabled", "demo"):
+        fleet.run("label", "node", node, f"nvidia.com/mig.config={config}", "--overwrite")
         with contextlib.suppress(TimeoutError):
-            kubectl.wait_until("slices again", lambda: mig_state(fleet, node) == "success", timeout_s=30)
+            kubectl.wait_until("slices again", is_cut, timeout_s=30)
             return
     raise AssertionError(f"{node} is not cut again: {mig_state(fleet, node)}")
 
