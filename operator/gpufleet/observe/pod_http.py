@@ -16,6 +16,10 @@ _Answer = TypeVar("_Answer", bound=pydantic.BaseModel)
 _log = logging.getLogger(__name__)
 
 
+class TooLongError(ValueError):
+    """An answer has more bytes than are read of it."""
+
+
 def connect() -> aiohttp.ClientSession:
     """A session that keeps no connection: pods go, and another may get the address."""
     limit = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
@@ -42,10 +46,10 @@ async def ask(
 
 
 async def read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body; raises ValueError where it is longer."""
+    """The whole body; raises TooLongError where it is longer."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(limit):
         body += chunk
         if len(body) > limit:
-            raise ValueError(f"the answer is longer than {limit} bytes")
+            raise TooLongError(f"the answer is longer than {limit} bytes")
     return bytes(body)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 import aiohttp
 
 from gpufleet import clock, settings
-from gpufleet.observe import answers, queries
+from gpufleet.observe import answers, pod_http, queries
 from gpufleet.state import samples
 
 LARGEST_ANSWER = 32 * 2**20
@@ -72,11 +72,13 @@ class Asker:
             headers = self._read_headers()
             request = session.post(url, data=wanted, headers=headers, allow_redirects=False)
             async with request as response:
-                body = await _read_at_most(response, LARGEST_ANSWER)
+                body = await pod_http.read_at_most(response, LARGEST_ANSWER)
                 if response.status != 200:
                     raise answers.PrometheusError(
                         f"Prometheus answered {response.status}: {answers.describe(body)}"
                     )
+        except pod_http.TooLongError as error:
+            raise answers.PrometheusError(str(error)) from error
         except TimeoutError as error:
             raise answers.PrometheusError("Prometheus did not answer in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -189,17 +191,6 @@ def _describe(found: Mapping[queries.Name, answers.Vector | answers.PrometheusEr
         if text:
             said.setdefault(text[:256], []).append(name)
     return tuple(f"{', '.join(names)}: {text}" for text, names in said.items())
-
-
-async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise answers.PrometheusError(f"the answer is longer than {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _build_tls(

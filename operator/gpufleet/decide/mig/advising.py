@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import triton_service
 from gpufleet.decide.mig import rightsizing, usage
-from gpufleet.decide.mig.usage import Usage
 from gpufleet.state import names, samples, snapshot
 
 _FIRST_MINUTES = 5
@@ -27,8 +26,8 @@ class Wanted:
 
 
 def advise_all(
-    view: snapshot.Snapshot, look: samples.Look, before: Mapping[str, Usage], now: datetime.datetime
-) -> tuple[dict[str, Usage], tuple[Wanted, ...]]:
+    view: snapshot.Snapshot, look: samples.Look, before: Mapping[str, usage.Usage], now: datetime.datetime
+) -> tuple[dict[str, usage.Usage], tuple[Wanted, ...]]:
     """Usage by the UID of each service with an accelerator, and what is to be written.
 
     Nothing is said of a service before it was seen for some minutes, nor of one that never had advice and
@@ -41,7 +40,7 @@ def advise_all(
         name, sample = pod.labels.get(names.SERVICE_LABEL), look.pods.get((pod.namespace, pod.name))
         if name and sample and pod.ready and not pod.deleting:
             pods[pod.namespace, name].append(sample)
-    found: dict[str, Usage] = {}
+    found: dict[str, usage.Usage] = {}
     wanted: list[Wanted] = []
     for service in view.services:
         metadata, assignment = service.metadata, service.status.assignment
@@ -50,7 +49,9 @@ def advise_all(
             continue
         seen = pods[metadata.namespace, metadata.name]
         device = f"{assigned.resource} {','.join(assigned.products)}"
-        known = usage.note(before.get(metadata.uid, Usage()), device, look.number, now.timestamp(), seen)
+        known = usage.note(
+            before.get(metadata.uid, usage.Usage()), device, look.number, now.timestamp(), seen
+        )
         found[metadata.uid] = known
         if known is before.get(metadata.uid) or not _is_due(metadata.uid, known, now):
             continue
