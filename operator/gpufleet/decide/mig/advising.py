@@ -49,11 +49,10 @@ def advise_all(
             continue
         seen = pods[metadata.namespace, metadata.name]
         device = f"{assigned.resource} {','.join(assigned.products)}"
-        known = usage.note(
-            before.get(metadata.uid, usage.Usage()), device, look.number, now.timestamp(), seen
-        )
+        last = before.get(metadata.uid, usage.Usage())
+        known = usage.note(last, device, look.number, now.timestamp(), seen)
         found[metadata.uid] = known
-        if known is before.get(metadata.uid) or not _is_due(metadata.uid, known, now):
+        if known is last or not _is_due(metadata.uid, known, now):
             continue
         objective = service.spec.objective
         target_s = objective.latency.target_milliseconds / 1000 if objective else None
