@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from tritonclient import grpc as triton
@@ -86,8 +86,26 @@ def manifest(namespace: str) -> str:
 class Server:
     """A Triton server with models of our making."""
 
-    client: triton.InferenceServerClient
-    read_log: Callable[[], str]
+    sandbox: conftest.Sandbox
+    namespace: str
+    # kubectl port-forward ends with the container: a server that has come back needs another.
+    opened: contextlib.ExitStack
+
+    def __post_init__(self) -> None:
+        self.client = self._connect()
+
+    def _connect(self) -> triton.InferenceServerClient:
+        self.sandbox.kubectl("wait", "-n", self.namespace, "pod/triton", "--for=condition=Ready", "--timeout=120s")
+        self.opened.close()
+        forward = inference.forward(self.sandbox.client, self.namespace, "pod/triton", 8001)
+        return triton.InferenceServerClient(self.opened.enter_context(forward))
+
+    def _deaths(self) -> int:
+        path = "jsonpath={.status.containerStatuses[0].restartCount}"
+        return int(self.sandbox.kubectl("get", "pod", "triton", "-n", self.namespace, "-o", path))
+
+    def read_log(self) -> str:
+        return self.sandbox.kubectl("logs", "-n", self.namespace, "pod/triton")
 
     def clear(self) -> None:
         listed = self.client.get_model_repository_index(as_json=True).get("models", [])
@@ -99,16 +117,13 @@ class Server:
 
         Now and then the server dies of what it refuses, and then it has said nothing: asked again, once.
         """
+        before = self._deaths()
         with contextlib.suppress(ConnectionError):
             return self._load(models)
-        kubectl.wait_until("Triton to be back", self._is_live, timeout_s=60)
+        # The kubelet's backoff doubles from 10 s.
+        kubectl.wait_until("Triton to be started again", lambda: self._deaths() > before, timeout_s=120)
+        self.client = self._connect()
         return self._load(models)
-
-    def _is_live(self) -> bool:
-        try:
-            return bool(self.client.is_server_live())
-        except InferenceServerException:
-            return False
 
     def _load(self, models: tuple[pairs.Wire, ...]) -> str:
         seen = len(self.read_log())
@@ -131,10 +146,8 @@ def running(sandbox: conftest.Sandbox) -> Iterator[Server]:
     namespace = f"verdict-{uuid.uuid4().hex[:8]}"
     sandbox.kubectl("create", "namespace", namespace)
     sandbox.kubectl("apply", "-f", "-", input=manifest(namespace))
-    sandbox.kubectl("wait", "-n", namespace, "pod/triton", "--for=condition=Ready", "--timeout=120s")
-    with inference.forward(sandbox.client, namespace, "pod/triton", 8001) as address:
-        client = triton.InferenceServerClient(address)
-        yield Server(client, lambda: sandbox.kubectl("logs", "-n", namespace, "pod/triton"))
+    with contextlib.ExitStack() as opened:
+        yield Server(sandbox, namespace, opened)
     sandbox.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
