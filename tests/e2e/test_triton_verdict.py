@@ -95,7 +95,9 @@ class Server:
         self.client = self._connect()
 
     def _connect(self) -> triton.InferenceServerClient:
-        self.sandbox.kubectl("wait", "-n", self.namespace, "pod/triton", "--for=condition=Ready", "--timeout=120s")
+        self.sandbox.kubectl(
+            "wait", "-n", self.namespace, "pod/triton", "--for=condition=Ready", "--timeout=120s"
+        )
         self.opened.close()
         forward = inference.forward(self.sandbox.client, self.namespace, "pod/triton", 8001)
         return triton.InferenceServerClient(self.opened.enter_context(forward))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import pathlib
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from gpufleet.decide.autoscaling import recall
-from gpufleet.observe import past
+from gpufleet.decide.autoscaling import forecast, recall
+from gpufleet.observe import answers, past, prometheus
 from gpufleet.state import samples
 from gpufleet_sandbox import binaries
 from tests.integration.prometheus import exposition, servers
@@ -141,3 +143,60 @@ async def test_an_answer_that_is_too_long_is_refused(
     historian = past.Historian(servers.build_options(url, prometheus_window="1m"), lambda _: None)
     with pytest.raises(Exception, match="longer than 1000 bytes"):
         await historian.read()
+
+
+def write_days(path: pathlib.Path, until_s: float) -> None:
+    """Two days of one server whose load repeats daily, in OpenMetrics."""
+    served, lines = 0.0, ["# TYPE nv_inference_request_success unknown"]
+    labels = f'namespace="{TEAM}",pod="{FIRST}",model="m",version="1"'
+    for step in range(3 * 2880, -1, -1):
+        at_s = until_s - 20 * step
+        served += 20 * daily(at_s)
+        lines.append(f"nv_inference_request_success{{{labels}}} {served:.1f} {at_s:.0f}")
+    path.write_text("\n".join([*lines, "# EOF", ""]))
+
+
+def daily(at_s: float) -> float:
+    return 50 + 40 * math.sin(2 * math.pi * at_s / 86400)
+
+
+@pytest.fixture(scope="module", params=list(PROGRAMS))
+def of_days(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("days")
+    write_days(folder / "days.txt", 60.0 * (time.time() // 60))
+    argv = [str(binaries.ensure("promtool")), "tsdb", "create-blocks-from", "openmetrics"]
+    subprocess.run([*argv, "days.txt", "data"], cwd=folder, check=True, capture_output=True)
+    with servers.run(binaries.ensure(PROGRAMS[request.param]), [], "", folder) as found:
+        yield found
+
+
+def test_a_daily_season_outlasts_a_restart(of_days: str) -> None:
+    history = read(of_days)[TEAM, "vision"]
+    values = memoryview(history.loads).cast("f").tolist()
+    assert history.index is not None
+    assert len(values) == pytest.approx(2880, abs=5)
+    first = history.index - len(values)
+    foretold = [daily(60.0 * (first + at) + 30) for at in range(len(values))]
+    assert values == pytest.approx(foretold, rel=0.03, nan_ok=False)
+    ahead = forecast.predict(history, 600.0, 60.0 * history.index)
+    assert ahead is not None
+    assert (history.track.period, ahead.method) == (1440, "Seasonal")
+
+
+def test_of_what_is_older_an_error_costs_no_more_than_itself(
+    of_days: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read(of_days)[TEAM, "vision"]
+    seen: list[float] = []
+    ask = prometheus.Asker.ask_range
+
+    async def fail_later(self: prometheus.Asker, session: object, query: str, *span: float) -> object:
+        seen.append(span[1])
+        if len(seen) > 2:
+            raise answers.PrometheusError("too many samples")
+        return await ask(self, session, query, *span)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(prometheus.Asker, "ask_range", fail_later)
+    part = read(of_days)[TEAM, "vision"]
+    assert part.loads == whole.loads[-len(part.loads) :]
+    assert len(memoryview(part.loads).cast("f")) == pytest.approx(2 * 60 * past.HOURS, abs=3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpufleet.api import autoscaling, model_profile, triton_service, tuning
 from gpufleet.api.triton import model
@@ -108,6 +108,12 @@ class Learnt:
     def bound(self, capacity: float) -> float:
         """The capacity, where practice has not shown it to be more, or less."""
         return min(max(capacity, self.held), self.missed * _MARGIN)
+
+
+def recall(decisions: Iterable[autoscaling.ScalingDecision]) -> Learnt:
+    """What was learnt by the newest of `decisions` that tells; they come with the newest first."""
+    known = (one.demand.capacity for one in decisions if one.demand and one.demand.source == "Learnt")
+    return Learnt(held=next(known, 0.0))
 
 
 def find(

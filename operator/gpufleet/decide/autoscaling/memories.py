@@ -160,7 +160,7 @@ def _remember(
 
     Passes come with every change of the fleet: what was seen already teaches nothing a second time.
     """
-    known = before or _begin(service.metadata.uid, current, now_s)
+    known = before or _begin(service, current, now_s)
     windows = known.windows
     if known.replicas != current:
         windows = windows.note_change(current - known.replicas, now_s)
@@ -178,10 +178,15 @@ def _remember(
     return dataclasses.replace(known, look=look, history=history, learnt=learnt, rehearsed=rehearsed)
 
 
-def _begin(uid: str, current: int, now_s: float) -> Remembered:
-    """Nothing yet. Services look for their season in different passes, because looking takes a while."""
-    history = forecast.History(look_at=zlib.crc32(uid.encode()) % forecast.LOOK)
-    return Remembered(behavior.Memory(since_s=now_s), current, history)
+def _begin(service: triton_service.TritonService, current: int, now_s: float) -> Remembered:
+    """What the record of decisions tells of the time before the operator started, and nothing else yet.
+
+    Services look for their season in different passes, because looking takes a while.
+    """
+    history = forecast.History(look_at=zlib.crc32(service.metadata.uid.encode()) % forecast.LOOK)
+    record = service.status.autoscaling
+    learnt = capacity.recall(record.decisions if record else ())
+    return Remembered(behavior.Memory(since_s=now_s), current, history, learnt=learnt)
 
 
 def _find_down_window_s(service: triton_service.TritonService, known: Remembered) -> int:

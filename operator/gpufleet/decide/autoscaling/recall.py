@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gpufleet.api import triton_service
 from gpufleet.decide.autoscaling import forecast, memories
@@ -14,12 +15,30 @@ ServiceKey = tuple[str, str]
 Past = Mapping[ServiceKey, forecast.History]
 
 
-def build(points: Iterable[tuple[float, float]]) -> forecast.History:
+JUDGED_S = 6 * 3600.0
+"""Of the newest loads forecasts are judged again, more than margins are chosen by; older ones are known."""
+
+
+def build(points: Sequence[tuple[float, float]]) -> forecast.History:
     """Of (end of a bin in seconds since the epoch, mean load in it), in this order."""
-    history = forecast.History()
+    from_s = points[-1][0] - JUDGED_S if points else 0.0
+    history = _pack([one for one in points if one[0] <= from_s])
     for at_s, value in points:
-        history = history.note(value, at_s - history.bin_s / 2)
+        if at_s > from_s:
+            history = history.note(value, at_s - history.bin_s / 2)
     return history
+
+
+def _pack(points: Sequence[tuple[float, float]]) -> forecast.History:
+    """Loads in which no forecast is judged: so many bins take seconds to judge."""
+    history = forecast.History()
+    bins = {math.floor(at_s / history.bin_s) - 1: value for at_s, value in points if math.isfinite(value)}
+    if not bins:
+        return history
+    after, first = max(bins) + 1, max(min(bins), max(bins) + 1 - forecast.BINS)
+    loads = [bins.get(index, math.nan) for index in range(first, after)]
+    packed = array.array("f", loads).tobytes()
+    return dataclasses.replace(history, loads=packed, index=after, highest=max(bins.values()), last=loads[-1])
 
 
 def join(past: forecast.History, own: forecast.History) -> forecast.History:

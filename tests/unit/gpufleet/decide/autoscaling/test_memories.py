@@ -108,6 +108,28 @@ def test_a_steady_load_teaches_to_wait_less() -> None:
     assert (known.rehearsed.margin, known.rehearsed.window, known.rehearsed.missed) == (0.0, 2, 0.0)
 
 
+def decision(source: str, capacity: float) -> dict[str, Any]:
+    demand = {"offered": 9, "expected": 9, "horizonSeconds": 40, "capacity": capacity, "source": source}
+    numbers = {"before": 2, "wanted": 2, "replicas": 2}
+    return {"time": NOW, **numbers, "reason": "Steady", "message": "m", "demand": demand}
+
+
+@pytest.mark.parametrize(
+    ("decisions", "capacity"),
+    [
+        pytest.param([], None, id="nothing on record"),
+        pytest.param([decision("Learnt", 12), decision("Learnt", 90)], 12.0, id="the newest counts"),
+        pytest.param([decision("Profile", 40), decision("Learnt", 12)], 12.0, id="profiles are read anew"),
+    ],
+)
+def test_what_a_server_carries_outlasts_a_restart(decisions: list[Any], capacity: float | None) -> None:
+    """Servers that are not busy enough now to tell it."""
+    fleet_ = Fleet(make(status={"autoscaling": {"mode": "Active", "replicas": 2, "decisions": decisions}}))
+    fleet_.profiles = {}
+    found = fleet_.scale(served=0.5, busy=0.01).demand
+    assert (found and found.capacity) == capacity
+
+
 def test_a_look_teaches_once_however_many_passes_there_are() -> None:
     fleet_ = Fleet(make())
     fleet_.scale(served=15.0)

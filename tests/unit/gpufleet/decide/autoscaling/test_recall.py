@@ -68,6 +68,30 @@ def test_as_if_there_had_been_no_restart(loads: list[float], cut: int) -> None:
         assert joined.total == whole.total
 
 
+def daily(minutes: int) -> list[float]:
+    return [50 + 40 * math.sin(2 * math.pi * minute / 1440) + minute % 3 for minute in range(minutes)]
+
+
+def test_a_day_that_repeats_is_known_at_once() -> None:
+    """Two days of it, of which the newest hours are judged."""
+    found = recall.build(points(daily(2880)))
+    ahead = forecast.predict(found, 600.0, START + 2880 * 60.0)
+    assert ahead is not None
+    assert (found.track.period, ahead.method) == (1440, "Seasonal")
+
+
+@pytest.mark.parametrize("minutes", [1, 360, 361, 2000, 2880, 3000])
+def test_older_loads_are_those_that_came(minutes: int) -> None:
+    """Gaps included, and no more than a history holds."""
+    came = [one for one in points(daily(minutes)) if one[0] // 60 % 50 or minutes == 1]
+    whole = forecast.History()
+    for at_s, value in came:
+        whole = whole.note(value, at_s - 30)
+    found = recall.build(came)
+    assert read(found) == pytest.approx(read(whole))
+    assert (found.index, found.last, found.highest) == (whole.index, whole.last, whole.highest)
+
+
 def service(created_s: float) -> triton_service.TritonService:
     raw = builders_api.make_service("vision", "team")
     created = datetime.datetime.fromtimestamp(created_s, datetime.UTC).isoformat()
