@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -32,11 +33,7 @@ async def run_once(runtime: Runtime) -> float | None:
         runtime.round = None
         return None
     with metrics.MIG_ROUND_SECONDS.time():
-        options = _read_settings(runtime)
-        file = runtime.cluster.read_raw("ConfigMap", options.namespace, runtime.settings.mig_config_map)
-        text = (file.get("data") or {}).get(configs.KEY) if file else None
-        # Seconds for a large fleet: nobody else is kept waiting, and the view does not change.
-        found = await asyncio.to_thread(rounds.decide, view, text, now, options, runtime.scaled.scalings)
+        found = await _decide(runtime, view, now)
         await _write_file(runtime, found)
         for order in found.orders:
             await _carry_out(runtime, order)
@@ -44,6 +41,19 @@ async def run_once(runtime: Runtime) -> float | None:
     await _forget_status(runtime, view)
     runtime.round = found
     return found.again_s
+
+
+async def preview(runtime: Runtime) -> rounds.Round:
+    """What a look would find and do now. Nothing is written."""
+    return await _decide(runtime, runtime.cluster.read_snapshot(), runtime.clock.now())
+
+
+async def _decide(runtime: Runtime, view: snapshot.Snapshot, now: datetime.datetime) -> rounds.Round:
+    options = _read_settings(runtime)
+    file = runtime.cluster.read_raw("ConfigMap", options.namespace, runtime.settings.mig_config_map)
+    text = (file.get("data") or {}).get(configs.KEY) if file else None
+    # Seconds for a large fleet: nobody else is kept waiting, and the view does not change.
+    return await asyncio.to_thread(rounds.decide, view, text, now, options, runtime.scaled.scalings)
 
 
 def _read_settings(runtime: Runtime) -> rounds.Settings:

@@ -231,6 +231,15 @@ async def test_a_write_that_fails_is_tried_again_and_ends_no_pass(error: kube.Ap
     assert taints(case) == ["other", names.REPARTITION_TAINT]
 
 
+async def test_a_preview_is_what_a_look_would_do_and_writes_nothing() -> None:
+    case = Case()
+    case.cluster._nodes.put(copy.deepcopy(case.server.objects[NODE]))
+    case.cluster.note_event("GPUPool", "MODIFIED", copy.deepcopy(case.server.objects[POOL]))
+    found = await repartition.preview(case.runtime)
+    assert [order.step.kind for order in found.orders] == ["Begin"]
+    assert (case.server.writes, case.runtime.round) == ([], None)
+
+
 async def test_an_operator_that_starts_anew_goes_on() -> None:
     case = Case()
     for _ in range(2):
