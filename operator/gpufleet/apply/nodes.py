@@ -84,15 +84,9 @@ async def write_file(
     except kube.NotFound:
         pass
     text = (live.get("data") or {}).get(configs.KEY) if live else None
-    wanted = configs.plan_file(text, needs).text
     labels = (live["metadata"].get("labels") or {}) if live else {}
-    is_ours = labels.get(names.MANAGED_BY) == names.MANAGER
-    if wanted is None and (is_ours or text is None):
+    wanted = configs.plan_write(text, labels, needs)
+    if wanted is None:
         return None
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {configs.KEY: wanted if wanted is not None else text},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {configs.KEY: wanted}}
     return await client.apply(path, body, manager=names.CYCLE_FIELD_MANAGER, force=True)
