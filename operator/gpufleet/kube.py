@@ -287,4 +287,9 @@ def _message_in(body: bytes, reason: str | None) -> str:
 
 
 def _message_of(status: object) -> str:
-    return str(status.get("message") or status.get("reason") or "") if isinstance(status, dict) else ""
+    """With the causes that the message does not name itself, such as a PodDisruptionBudget."""
+    if not isinstance(status, dict):
+        return ""
+    said = str(status.get("message") or status.get("reason") or "")
+    causes = [str(one.get("message") or "") for one in (status.get("details") or {}).get("causes") or ()]
+    return " ".join((said, *(one for one in causes if one not in said)))

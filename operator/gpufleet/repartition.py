@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from gpufleet.runtime import Runtime
 from gpufleet.state import snapshot
 
 _LOG = logging.getLogger(__name__)
+_TELL_REFUSAL_S = 1.0
+"""What the API server has said of an eviction is told by the next look."""
 
 
 async def run_once(runtime: Runtime) -> float | None:
@@ -29,21 +32,32 @@ async def run_once(runtime: Runtime) -> float | None:
     view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
     if rounds.is_idle(view):
         await _forget_status(runtime, view)
-        runtime.round = None
+        runtime.round, runtime.refused = None, {}
         return None
     with metrics.MIG_ROUND_SECONDS.time():
-        options = _read_settings(runtime)
-        file = runtime.cluster.read_raw("ConfigMap", options.namespace, runtime.settings.mig_config_map)
-        text = (file.get("data") or {}).get(configs.KEY) if file else None
-        # Seconds for a large fleet: nobody else is kept waiting, and the view does not change.
-        found = await asyncio.to_thread(rounds.decide, view, text, now, options, runtime.scaled.scalings)
+        found = await _decide(runtime, view, now)
         await _write_file(runtime, found)
+        known, runtime.refused = runtime.refused, {}
         for order in found.orders:
             await _carry_out(runtime, order)
     await _tell_round(runtime, found)
     await _forget_status(runtime, view)
     runtime.round = found
-    return found.again_s
+    return found.again_s if runtime.refused == known else _TELL_REFUSAL_S
+
+
+async def preview(runtime: Runtime) -> rounds.Round:
+    """What a look would find and do now. Nothing is written."""
+    return await _decide(runtime, runtime.cluster.read_snapshot(), runtime.clock.now())
+
+
+async def _decide(runtime: Runtime, view: snapshot.Snapshot, now: datetime.datetime) -> rounds.Round:
+    options = _read_settings(runtime)
+    file = runtime.cluster.read_raw("ConfigMap", options.namespace, runtime.settings.mig_config_map)
+    text = (file.get("data") or {}).get(configs.KEY) if file else None
+    # Seconds for a large fleet: nobody else is kept waiting, and the view does not change.
+    known = runtime.scaled.scalings, runtime.refused
+    return await asyncio.to_thread(rounds.decide, view, text, now, options, *known)
 
 
 def _read_settings(runtime: Runtime) -> rounds.Settings:
@@ -84,6 +98,7 @@ async def _carry_out(runtime: Runtime, order: rounds.Order) -> None:
             refusal = await nodes.evict(runtime.client, pod)
             metrics.MIG_EVICTIONS.labels("refused" if refusal else "asked").inc()
             if refusal:
+                runtime.refused[pod.uid] = refusal
                 _LOG.info("a pod may not be evicted yet", extra={"object": order.node, "error": refusal})
         if step.patch != steps.Patch():
             runtime.cluster.note_written(await nodes.patch(runtime.client, raw, step.patch))

@@ -45,6 +45,8 @@ class Runtime:
     """How much of their devices services have used, by UID."""
     round: rounds.Round | None = None
     """What the last look at MIG layouts has found; None before the first."""
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Why pods were not evicted at the last look at MIG layouts, by UID; losing it costs one more try."""
     teller: repartition.Teller = dataclasses.field(default_factory=repartition.Teller)
     queue: Sequence[waiting.Waiting] = ()
     """Gangs that wait, as the last pass has seen them."""

@@ -43,7 +43,10 @@ def _fence(live: Mapping[str, Any], *, stands: bool) -> list[dict[str, Any]]:
 
 
 async def evict(client: kube.Client, pod: fleet.Pod) -> str:
-    """Asks a pod to go; why it may not, empty where it goes. Raises kube.ApiError."""
+    """Asks a pod to go; why it may not, empty where it goes. Raises kube.ApiError.
+
+    429 is a PodDisruptionBudget; 500 is more than one of them for one pod, which the API server cannot weigh.
+    """
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -55,7 +58,7 @@ async def evict(client: kube.Client, pod: fleet.Pod) -> str:
     except kube.NotFound:
         return ""
     except kube.ApiError as error:
-        if error.status in (409, 429):
+        if error.status in (409, 429, 500):
             return f"{pod.namespace}/{pod.name}: {error.message}"
         raise
     return ""
@@ -81,15 +84,9 @@ async def write_file(
     except kube.NotFound:
         pass
     text = (live.get("data") or {}).get(configs.KEY) if live else None
-    wanted = configs.plan_file(text, needs).text
     labels = (live["metadata"].get("labels") or {}) if live else {}
-    is_ours = labels.get(names.MANAGED_BY) == names.MANAGER
-    if wanted is None and (is_ours or text is None):
+    wanted = configs.plan_write(text, labels, needs)
+    if wanted is None:
         return None
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {configs.KEY: wanted if wanted is not None else text},
-    }
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {configs.KEY: wanted}}
     return await client.apply(path, body, manager=names.CYCLE_FIELD_MANAGER, force=True)

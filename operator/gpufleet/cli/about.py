@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpufleet.cli import reach
+if TYPE_CHECKING:
+    from gpufleet.cli import reach
 
-Ask = Callable[[str, Mapping[str, str]], reach.Answer]
+Ask = Callable[[str, Mapping[str, str]], "reach.Answer"]
 """(path, query) → answer of the operator's read API."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_OPTIONS = (
-    click.option("-n", "--namespace", help="Namespace of the object; unset: that of the context."),
-    click.option("--context", help="Context of the kubeconfig; unset: the current one."),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+_CONTEXT = click.option("--context", help="Context of the kubeconfig; unset: the current one.")
+_OPERATOR = (
     click.option(
         "--operator-namespace",
         default="gpufleet-system",
@@ -28,17 +27,34 @@ _OPTIONS = (
         "--server", metavar="URL", help="Ask the operator there instead, such as through a port-forward."
     ),
 )
+_OBJECT = (
+    click.option("-n", "--namespace", help="Namespace of the object; unset: that of the context."),
+    _CONTEXT,
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    *_OPERATOR,
+)
 
 
 def options(command: _Command) -> _Command:
     """Adds namespace, context, output, operator_namespace and server."""
-    for option in reversed(_OPTIONS):
+    return _add(_OBJECT, command)
+
+
+def operator_options(command: _Command) -> _Command:
+    """Adds context, operator_namespace and server."""
+    return _add((_CONTEXT, *_OPERATOR), command)
+
+
+def _add(options_: Sequence[Callable[[_Command], _Command]], command: _Command) -> _Command:
+    for option in reversed(options_):
         command = option(command)
     return command
 
 
 def asking(cluster: reach.Cluster, operator_namespace: str, server: str | None) -> Ask:
     """Asks the operator: directly where `server` names it, else through the API server."""
+
+    from gpufleet.cli import reach
 
     def ask(path: str, query: Mapping[str, str]) -> reach.Answer:
         if server:

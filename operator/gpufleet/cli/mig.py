@@ -1,4 +1,4 @@
-"""`gpufleet mig`: how GPUs can be cut, and how a fleet should be. Needs no cluster."""
+"""`gpufleet mig`: how GPUs can be cut, and how a fleet should be. Only live plans need a cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pathlib
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from gpufleet.cli import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,23 +71,40 @@ def show_layouts(
 
 
 @mig.command("plan")
-@click.option("--snapshot", required=True, type=click.File(), help="The fleet as JSON; - for standard input.")
+@click.option("--snapshot", type=click.File(), help="A fleet as JSON instead; - for standard input.")
+@click.option("--dry-run", is_flag=True, help="What it does anyway: a plan changes nothing.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--exact", is_flag=True, help="Also solve the integer program with HiGHS (extra: planner).")
 @click.option(
     "--time-limit", default=10.0, show_default=True, type=click.FloatRange(0.1), help="For --exact, in s."
 )
 @_CATALOGUE
+@about.operator_options
 def show_plan(
-    snapshot: TextIO, output: str, exact: bool, time_limit: float, overrides: tuple[pathlib.Path, ...]
+    snapshot: TextIO | None,
+    dry_run: bool,
+    output: str,
+    exact: bool,
+    time_limit: float,
+    overrides: tuple[pathlib.Path, ...],
+    context: str | None,
+    operator_namespace: str,
+    server: str | None,
 ) -> None:
     """Print how the GPUs of a fleet should be cut for the demand that waits; changes nothing.
 
-    docs/mig.md has the form of the snapshot.
+    The operator plans for the cluster as it is now: that needs the Role gpufleet-snapshot in its namespace.
+    --snapshot plans for a fleet in a file, without a cluster; docs/mig.md has its form. --exact and
+    --catalogue go with it.
     """
-    from gpufleet.cli import mig_plan
+    from gpufleet.cli import mig_live, mig_plan
 
-    mig_plan.show(snapshot, load_catalogue(overrides), output, time_limit if exact else None)
+    if snapshot is not None:
+        mig_plan.show(snapshot, load_catalogue(overrides), output, time_limit if exact else None)
+    elif exact or overrides:
+        raise click.UsageError("--exact and --catalogue need --snapshot: the operator has a catalogue")
+    else:
+        mig_live.show(context, operator_namespace, server, output)
 
 
 @mig.command("discover")

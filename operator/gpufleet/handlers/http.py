@@ -15,12 +15,12 @@ import pydantic
 from aiohttp import web
 from prometheus_client import exposition, registry
 
-from gpufleet import clock, runtime, settings
+from gpufleet import clock, repartition, runtime, settings
 from gpufleet.decide.mig.repartition import reports
 from gpufleet.decide.placement import whatif
 from gpufleet.decide.placement.gangs import waiting
 from gpufleet.decide.training import progress
-from gpufleet.handlers import decisions
+from gpufleet.handlers import decisions, layouts
 from gpufleet.observe import cluster
 from gpufleet.observe import progress as observing
 from gpufleet.report import objects
@@ -49,6 +49,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/snapshot", _snapshot),
         ("/progress", _progress),
         ("/queue", _queue),
+        ("/mig-plan", _mig_plan),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     app.router.add_get("/metrics", _bind(functools.partial(_metrics, options.metrics_objects), life))
@@ -149,6 +150,14 @@ async def _queue(life: Life) -> web.Response:
         for one in waiting.describe(life.runtime.queue)
     ]
     return web.json_response({"jobs": jobs})
+
+
+async def _mig_plan(life: Life) -> web.Response:
+    """How GPUs are to be cut anew, planned for this request; nothing is written."""
+    if life.runtime is None or not life.is_synced:
+        return _name_leader(life)
+    running = life.runtime
+    return web.json_response(layouts.describe(await repartition.preview(running), running.clock.now()))
 
 
 async def _snapshot(life: Life) -> web.Response:

@@ -95,13 +95,6 @@ def test_every_command_works_as_shown(
             if block.shown:
                 assert matches(block.shown, run.stdout), f"{block.commands}\n{run.stdout}"
     finally:
-        clean = [
-            "kubectl",
-            "delete",
-            "namespace",
-            page.stem,
-            "tutorial",
-            "--ignore-not-found",
-            "--wait=false",
-        ]
-        subprocess.run(clean, env=surroundings, check=False)
+        for left in (("gpool", "tutorial"), ("namespace", page.stem, "tutorial")):
+            clean = ["kubectl", "delete", *left, "--ignore-not-found", "--wait=false"]
+            subprocess.run(clean, env=surroundings, check=False)

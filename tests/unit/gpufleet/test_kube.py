@@ -79,6 +79,28 @@ async def test_errors(status: int, error: type[kube.ApiError]) -> None:
     assert (raised.value.status, raised.value.message) == (status, "in its own words")
 
 
+@pytest.mark.parametrize(
+    ("causes", "said"),
+    [
+        pytest.param(
+            [{"reason": "DisruptionBudget", "message": "the budget b"}], "no. the budget b", id="new"
+        ),
+        pytest.param([{"reason": "FieldValueInvalid", "message": "no"}], "no.", id="said already"),
+        pytest.param([{"reason": "X"}], "no.", id="empty"),
+        pytest.param(None, "no.", id="none"),
+    ],
+)
+async def test_causes_that_the_message_does_not_name_are_told(causes: object, said: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        status = {"kind": "Status", "message": "no.", "details": {"causes": causes}}
+        return web.json_response(status, status=429)
+
+    async with serving(answer) as client:
+        with pytest.raises(kube.Unavailable) as raised:
+            await client.get("/api/v1/pods")
+    assert raised.value.message == said
+
+
 @contextlib.asynccontextmanager
 async def serving(
     answer: Answer,

@@ -215,6 +215,42 @@ async def test_a_pod_that_only_the_live_read_shows_stops_the_label() -> None:
     assert await case.run() == ["patch nodes/n"]
 
 
+async def test_an_eviction_that_is_refused_is_told_with_its_budget_and_holds_up_nothing() -> None:
+    case = Case(drainPolicy="Drain")
+    held = make_pod("held", "nvidia.com/mig-1g.10gb", node="n")
+    held["metadata"]["ownerReferences"] = [
+        {"kind": "ReplicaSet", "name": "r", "uid": "r", "controller": True}
+    ]
+    case.add_pod(held)
+    found = json.loads(case.node["metadata"]["annotations"][names.DEVICES_ANNOTATION])
+    found["gpus"][0]["instances"][0]["pod"] = "team/held/"
+    case.node["metadata"]["annotations"][names.DEVICES_ANNOTATION] = json.dumps(found)
+    eviction = kube.path("v1", "Pod", "team", "held", "eviction")
+    case.server.failing[eviction] = kube.Unavailable(429, "the budget web needs 1")
+    for _ in range(4):
+        await case.run()
+    assert case.runtime.round is not None
+    assert case.runtime.round.again_s is not None
+    assert (await case.run())[0] == "create held/eviction"
+    [told] = case.runtime.round.nodes
+    assert told.reason == reasons.EVICTION_REFUSED
+    assert told.message.endswith("may not be evicted yet: team/held: the budget web needs 1")
+    assert case.status["nodesInFlight"] == 1
+    case.server.failing.clear()
+    await case.run()
+    await case.run()
+    assert case.runtime.round.nodes[0].reason == reasons.DRAINING
+
+
+async def test_a_preview_is_what_a_look_would_do_and_writes_nothing() -> None:
+    case = Case()
+    case.cluster._nodes.put(copy.deepcopy(case.server.objects[NODE]))
+    case.cluster.note_event("GPUPool", "MODIFIED", copy.deepcopy(case.server.objects[POOL]))
+    found = await repartition.preview(case.runtime)
+    assert [order.step.kind for order in found.orders] == ["Begin"]
+    assert (case.server.writes, case.runtime.round) == ([], None)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -70,6 +70,7 @@ async def test_only_our_own_taint_changes(taints: list[Any] | None, fence: bool,
             kube.Unavailable(429, "disruption budget"), "default/p: disruption budget", id="a budget"
         ),
         pytest.param(kube.Conflict(409, "another uid"), "default/p: another uid", id="a namesake"),
+        pytest.param(kube.Unavailable(500, "two of them"), "default/p: two of them", id="two budgets"),
     ],
 )
 async def test_an_eviction_is_asked_of_exactly_this_pod(error: kube.ApiError | None, said: str) -> None:

@@ -50,6 +50,7 @@ STANDBY = http.Life(read_holder=lambda: "the-other")
         pytest.param(build_leader(is_synced=False), "/snapshot", 503, {}, id="no half snapshot"),
         pytest.param(STANDBY, "/progress", 503, {"leader": "the-other"}, id="standby knows no progress"),
         pytest.param(STANDBY, "/queue", 503, {"leader": "the-other"}, id="standby knows no queue"),
+        pytest.param(STANDBY, "/mig-plan", 503, {"leader": "the-other"}, id="standby makes no plan"),
         pytest.param(build_leader(), "/progress", 200, {"jobs": []}, id="nobody tells of progress"),
     ],
 )
@@ -199,6 +200,17 @@ async def test_decisions(query: str, expected: list[str], unused_tcp_port: int) 
     status, body = await ask(build_scaling_leader(), f"/decisions{query}", unused_tcp_port)
     assert status == 200
     assert [one["name"] for one in json.loads(body)["services"]] == expected
+
+
+async def test_a_plan_of_mig_layouts(unused_tcp_port: int) -> None:
+    life = build_scaling_leader()
+    assert life.cluster is not None
+    spec = {"nodeSelector": {"a": "b"}, "mig": {"mode": "Dynamic"}}
+    life.cluster.note_event("GPUPool", None, fakes.build_raw("h100", spec=spec))
+    status, body = await ask(life, "/mig-plan", unused_tcp_port)
+    assert status == 200
+    [pool] = json.loads(body)["pools"]
+    assert (pool["name"], pool["act"], pool["reason"]) == ("h100", "Advisory", "NoDemand")
 
 
 async def test_asking_what_if_changes_nothing(unused_tcp_port: int) -> None:

@@ -111,6 +111,17 @@ def plan_file(live: str | None, needs: Needs) -> File:
     )
 
 
+def plan_write(live: str | None, labels: Mapping[str, str], needs: Needs) -> str | None:
+    """What is to be written now, None where nothing is. Raises ConfigFileError.
+
+    A file that is right is written once more where its object lacks our label, without which the watch does
+    not show it.
+    """
+    wanted = plan_file(live, needs).text
+    is_seen = labels.get(names.MANAGED_BY) == names.MANAGER
+    return live if wanted is None and not is_seen else wanted
+
+
 def measure(layout: mig.Layout) -> int:
     """Bytes that a configuration takes in the file."""
     return len(render(layout)) + len(names.MIG_CONFIG_PREFIX) + _HASH_LENGTH + 8

@@ -7,11 +7,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from gpufleet.api import gpu_pool, mig_policy
-from gpufleet.decide.mig import catalogue, devices, geometry
+from gpufleet.decide.mig import catalogue
 from gpufleet.decide.mig.planning import explain, fleet, planner, values
 from gpufleet.decide.mig.repartition import demand as waiting
 from gpufleet.decide.mig.repartition import facts as reading
-from gpufleet.decide.mig.repartition import reasons
+from gpufleet.decide.mig.repartition import reasons, static
 from gpufleet.state import mig, snapshot
 
 
@@ -26,6 +26,10 @@ class Wish:
     fragmentation: float = 0.0
     served: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Slices by profile of what waits that the pool has, or will have."""
+    changes: tuple[values.Change, ...] = ()
+    """The same GPU by GPU, as far as instances are made or lost."""
+    outcomes: tuple[values.Outcome, ...] = ()
+    """What waits and had to be planned for, and how much of it is served then."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,50 +52,21 @@ def wish(case: Case) -> Wish:
 
 
 def _wish_static(case: Case) -> Wish:
-    wanted = {one.profile: one.count for one in case.policy.layout}
-    targets: dict[str, mig.Layout] = {}
-    refused: dict[str, str] = {}
-    for one in case.nodes:
-        if one.model is None or one.layout is None or one.change is not None or one.problem:
-            continue
-        try:
-            names = _canonical(one.model, wanted)
-        except geometry.UnknownProfileError as error:
-            refused[one.model.name] = str(error)
-            continue
-        if not geometry.is_count_feasible(one.model, names):
-            refused[one.model.name] = f"{reading.describe(wanted)} do not fit on {one.model.name}"
-            continue
-        layout = _lay_out(one.layout, collections.Counter(names), case.policy.reserved_whole_gpus)
-        if layout != one.layout:
-            targets[one.node.name] = layout
-    if refused:
-        said = "; ".join(refused[name] for name in sorted(refused))
-        return Wish(targets, reasons.LAYOUT_IMPOSSIBLE, f"mig.layout: {said}", _count_gpus(case, targets))
-    if not targets:
-        return Wish(reason=reasons.IN_PLACE, message="every node has the layout of mig.layout")
-    said = f"{len(targets)} nodes are to get the layout of mig.layout: {reading.describe(wanted)} on each GPU"
-    return Wish(targets, reasons.STATIC_LAYOUT, said, _count_gpus(case, targets))
-
-
-def _canonical(model: devices.DeviceModel, wanted: Mapping[str, int]) -> list[str]:
-    found = ((geometry.profile_of(model, name).name, number) for name, number in sorted(wanted.items()))
-    return [name for name, number in found for _ in range(number)]
-
-
-def _lay_out(now: mig.Layout, slices: Mapping[str, int], reserved: int) -> mig.Layout:
-    """GPUs that are whole already are the ones that stay so, then those with the lowest index."""
-    order = sorted(now.gpus, key=lambda gpu: (gpu[1] is not None, gpu[0]))
-    whole = {index for index, _ in order[:reserved]}
-    return mig.Layout.of({index: None if index in whole else slices for index, _ in now.gpus})
-
-
-def _count_gpus(case: Case, targets: Mapping[str, mig.Layout]) -> int:
-    return sum(
-        len(targets[one.node.name].changed_from(one.layout or mig.Layout()))
+    found = static.plan(case.nodes, case.policy, _policy(case))
+    gpus = sum(
+        len(found.targets[one.node.name].changed_from(one.layout or mig.Layout()))
         for one in case.nodes
-        if one.node.name in targets
+        if one.node.name in found.targets
     )
+    wanted = Wish(found.targets, gpus=gpus, changes=found.changes)
+    if found.refused:
+        message = f"mig.layout: {found.refusals}"
+        return dataclasses.replace(wanted, reason=reasons.LAYOUT_IMPOSSIBLE, message=message)
+    if not found.targets:
+        return Wish(reason=reasons.IN_PLACE, message="every node has the layout of mig.layout")
+    slices = reading.describe({one.profile: one.count for one in case.policy.layout})
+    said = f"{len(found.targets)} nodes are to get the layout of mig.layout: {slices} on each GPU"
+    return dataclasses.replace(wanted, reason=reasons.STATIC_LAYOUT, message=said)
 
 
 def _wish_dynamic(case: Case) -> Wish:
@@ -115,7 +90,9 @@ def _wish_dynamic(case: Case) -> Wish:
     forecast = planner.mix(_demands(case.demand.slices, case))
     share = fleet.measure_fragmentation(every, forecast) if forecast else 0.0
     reason, message = _say(plans, asked)
-    return Wish(targets, reason, message, sum(len(plan.changes) for plan in plans), share, served)
+    changes = tuple(one for plan in plans for one in plan.changes)
+    outcomes = tuple(one for plan in plans for one in plan.outcomes)
+    return Wish(targets, reason, message, len(changes), share, served, changes, outcomes)
 
 
 def _say(plans: Sequence[values.Plan], asked: int) -> tuple[str, str]:

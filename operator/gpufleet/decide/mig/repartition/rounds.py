@@ -12,6 +12,7 @@ from gpufleet.decide.autoscaling import scaler, schedules
 from gpufleet.decide.mig.repartition import configs, machine, pools, reasons, reports
 from gpufleet.decide.mig.repartition import demand as waiting
 from gpufleet.decide.mig.repartition import facts as reading
+from gpufleet.decide.mig.repartition import refusals as refusing
 from gpufleet.decide.mig.repartition.steps import Context, Limits, Step, Verdict
 from gpufleet.state import fleet, mig, names, snapshot
 
@@ -68,8 +69,12 @@ def decide(
     now: datetime.datetime,
     settings: Settings | None = None,
     scalings: Mapping[str, scaler.Scaling] | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> Round:
-    """The round for this view. `live_file` is mig-manager's file as it is, None where there is none."""
+    """The round for this view. `live_file` is mig-manager's file as it is, None where there is none.
+
+    `refused` says by UID why pods were not evicted when they were last asked to go.
+    """
     known = settings or Settings()
     clashes = pools.find_contradictions(view)
     managed = [pool for pool in view.pools if pools.is_managed(pool)]
@@ -86,6 +91,7 @@ def decide(
         name: machine.advance(one, contexts.get(name) or _orphan(file, known), now)
         for name, one in facts.items()
     }
+    verdicts |= {name: refusing.tell(one, facts[name], refused or {}) for name, one in verdicts.items()}
     verdicts |= {name: _tell_clash(name, clashes[name], verdicts.get(name)) for name in clashes}
     return Round(
         nodes=tuple(

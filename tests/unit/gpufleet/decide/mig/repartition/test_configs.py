@@ -80,6 +80,27 @@ def test_what_is_written(live: str | None, needs: configs.Needs, writes: bool, p
         assert set(needs.layouts) <= migconfig.parse(found.text).keys()
 
 
+RIGHT = configs.plan_file(None, NEEDS).text
+OURS = {names.MANAGED_BY: names.MANAGER}
+
+
+@pytest.mark.parametrize(
+    ("live", "labels", "needs", "expected"),
+    [
+        pytest.param(None, {}, configs.Needs(), None, id="nothing is there, nothing is needed"),
+        pytest.param(None, {}, NEEDS, RIGHT, id="it is made"),
+        pytest.param(RIGHT, OURS, NEEDS, None, id="it is so"),
+        pytest.param(RIGHT, {}, NEEDS, RIGHT, id="it is so, and the watch does not show it"),
+        pytest.param(THEIRS, {"app": "x"}, configs.Needs(), THEIRS, id="theirs alone, not shown"),
+        pytest.param(THEIRS, OURS, configs.Needs(), None, id="theirs alone, shown"),
+    ],
+)
+def test_what_is_not_shown_is_written_as_it_is(
+    live: str | None, labels: dict[str, str], needs: configs.Needs, expected: str | None
+) -> None:
+    assert configs.plan_write(live, labels, needs) == expected
+
+
 def test_what_people_have_written_stays_word_for_word() -> None:
     both = configs.plan_file(THEIRS, NEEDS).text
     assert both is not None

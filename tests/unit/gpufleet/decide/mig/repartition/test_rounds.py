@@ -167,6 +167,50 @@ def test_who_begins(
     assert kinds(look(nodes, pods, make_pool(**policy))) == expected
 
 
+HALVES = [{"profile": b.THREE, "count": 2}]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "holders", "policy", "whole"),
+    [
+        pytest.param([None, None], {}, {"reservedWholeGPUs": 1}, [0], id="one of two"),
+        pytest.param([None, None, None], {}, {"reservedWholeGPUs": 2}, [0, 1], id="two of three"),
+        pytest.param([None, SEVEN], {}, {"reservedWholeGPUs": 1}, [0], id="the only whole one"),
+        pytest.param(
+            [None, None],
+            {(0, -1): b.holder_text("all")},
+            {"reservedWholeGPUs": 1},
+            [0],
+            id="one that is held",
+        ),
+        pytest.param(
+            [None, None, None],
+            {},
+            {"reservedWholeGPUs": 1, "minimums": [{"profile": b.THREE, "count": 6}]},
+            [0],
+            id="though more slices are to be",
+        ),
+        pytest.param(
+            [SEVEN, SEVEN, None],
+            {},
+            {"mode": "Static", "layout": HALVES, "reservedWholeGPUs": 2},
+            [0, 2],
+            id="static: one is made whole",
+        ),
+        pytest.param([None, None], {}, {}, [], id="none is reserved"),
+    ],
+)
+def test_reserved_gpus_stay_whole(
+    gpus: list[b.Slices], holders: dict[tuple[int, int], str], policy: dict[str, Any], whole: list[int]
+) -> None:
+    node = b.make_node(*gpus, holders=holders)
+    held = [b.make_holder("all", resource=builders.GPU)] if holders else []
+    found = look([node], [waits(count=9), *held], make_pool(**policy))
+    [order] = found.orders
+    change = mig.Change.from_text(order.step.patch.annotations[names.MIG_CHANGE_ANNOTATION] or "")
+    assert [index for index, slices in change.to.gpus if slices is None] == whole
+
+
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [

@@ -13,7 +13,7 @@ from gpufleet.decide.mig import catalogue, geometry
 from gpufleet.decide.mig.repartition import configs, rounds, steps
 from gpufleet.simgpu import device, inventory, migconfig, repartition
 from gpufleet.state import devices as published
-from gpufleet.state import fleet, names, snapshot
+from gpufleet.state import fleet, mig, names, snapshot
 from tests import builders
 
 LAG_S = 25.0
@@ -111,6 +111,8 @@ class World:
         self.nodes: dict[str, NodeSim] = {}
         self.made = 0
         self.finished = 0
+        self.reserved = 0
+        """Changes that could have cut a GPU which the pool reserves."""
         self.seen: set[str] = set()
         self.old_view: snapshot.Snapshot | None = None
         for pool, products in shape.items():
@@ -357,6 +359,8 @@ class World:
         node.log.append(f"{self.now_s:.0f} {step.kind} {order.step.patch.labels}")
         if step.kind in ("Label", "RollBack"):
             self.check_label(node, step.patch.labels[names.MIG_CONFIG_LABEL] or "")
+        if step.kind == "Label":
+            self.check_reserve(node, step.patch.labels[names.MIG_CONFIG_LABEL] or "")
         self.finished += step.kind == "Finish"
         for pod in step.evict:
             self.evict(pod.name)
@@ -375,6 +379,20 @@ class World:
         assert not uuids & self.held(node), f"{node.name}: {node.log}"
         coming = [pod.name for pod in self.holding(node) if not pod.uuids]
         assert not (coming and changing), f"{node.name}: {coming}: {node.log}"
+
+    def check_reserve(self, node: NodeSim, label: str) -> None:
+        """No change leaves fewer GPUs whole than the pool reserves, or than there were when it began."""
+        [policy] = [pool.spec.mig for pool in self.pools if pool.metadata.name == node.pool]
+        assert policy is not None
+        wanted = migconfig.plan_wanted(parse(self.file or EMPTY).get(label, ()), node.gpus)
+        change = mig.Change.from_text(node.annotations[names.MIG_CHANGE_ANNOTATION])
+        before = sum(slices is None for _, slices in change.back.gpus) if change.back else 0
+        modes = [
+            wanted[gpu.index].mig_enabled if gpu.index in wanted else gpu.mig_enabled for gpu in node.gpus
+        ]
+        least = min(policy.reserved_whole_gpus, before)
+        assert modes.count(False) >= least, f"{node.name}: {node.log}"
+        self.reserved += least > 0 and before > least
 
     def evict(self, name: str) -> None:
         """A PodDisruptionBudget refuses now and then."""
