@@ -9,7 +9,8 @@ from gpufleet.api import crd
 from tests.unit.charts import rendering
 from tests.unit.charts.rendering import EVERYTHING, find, rules
 
-READ = {"get", "list", "watch"}
+LOOK = {"list", "watch"}
+READ = LOOK | {"get"}
 WRITE_CHILDREN = READ | {"create", "patch", "delete"}
 
 
@@ -52,8 +53,8 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("gateway.networking.k8s.io", "grpcroutes"): WRITE_CHILDREN,
         ("", "services"): WRITE_CHILDREN,
         ("", "configmaps"): WRITE_CHILDREN,
-        ("", "pods"): READ,
-        ("scheduling.k8s.io", "priorityclasses"): READ,
+        ("", "pods"): LOOK,
+        ("scheduling.k8s.io", "priorityclasses"): LOOK,
         ("", "nodes"): READ | {"patch"},
         ("", "pods/eviction"): {"create"},
         ("", "events"): {"list", "watch", "create", "patch"},
@@ -69,10 +70,10 @@ def test_of_some_namespaces_it_has_the_same_rights_there_and_reads_what_the_flee
     assert cluster == {
         ("gpufleet.dev", "gpupools"): READ,
         ("gpufleet.dev", "gpupools/status"): {"patch"},
-        ("", "pods"): READ,
+        ("", "pods"): LOOK,
         ("", "nodes"): READ | {"patch"},
         ("", "namespaces"): {"list", "watch"},
-        ("scheduling.k8s.io", "priorityclasses"): READ,
+        ("scheduling.k8s.io", "priorityclasses"): LOOK,
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
     roles = [
