@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit integration e2e faults check bench generate pictures lock image run clean
+.PHONY: help setup demo test unit integration e2e faults check bench generate manifests pictures lock image sbom run clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metr
 	@$(BIN)/python tools/generate_metrics_docs.py
 	@$(BIN)/python -m tools.generate_dashboards
 
+manifests: setup  ## Plain YAML for kustomize and GitOps, from the chart
+	@$(BIN)/python tools/generate_manifests.py
+
 pictures: setup  ## Pictures of the dashboards, with Debian's chromium and Grafana's components from npm
 	@$(BIN)/python -m tests.pictures.draw
 
@@ -65,6 +68,11 @@ lock: setup  ## Newest versions that pyproject.toml allows, with hashes and with
 image: setup  ## The container image, with whatever engine is on PATH
 	@engine=$$(command -v docker || command -v podman || command -v nerdctl) || { echo "no container engine on PATH"; exit 1; }; \
 	$$engine build -t gpufleet.dev/gpufleet:$$($(BIN)/python -c 'import gpufleet; print(gpufleet.__version__)') .
+
+sbom: setup  ## dist/gpufleet.cdx.json: what the image's lock file holds, as CycloneDX
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs --of JSON \
+	  --output-file dist/gpufleet.cdx.json requirements.txt
 
 run: setup  ## The operator outside the cluster, against $KUBECONFIG
 	@GPUFLEET_HTTP_HOST=127.0.0.1 GPUFLEET_POLL_AGENTS=$${GPUFLEET_POLL_AGENTS:-true} $(BIN)/gpufleet operator

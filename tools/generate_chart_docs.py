@@ -1,6 +1,7 @@
-"""Write the values table of the chart's README from the comments in values.yaml and from its schema.
+"""Write the chart's schema and README from what values.yaml says of each value.
 
-With --check, write nothing and fail if the README differs from what would be written.
+The comment above a value is its description in values.schema.json, which editors show; the table in the
+README is made of the schema. With --check, write nothing and fail if a file differs from that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ CHART = ROOT / "charts" / "gpufleet"
 BEGIN, END = "<!-- values: begin -->", "<!-- values: end -->"
 LONGEST_DEFAULT = 60
 """Characters; a longer default is said to be in values.yaml."""
+LONGEST_LINE = 110
+"""Characters; what is longer in the schema is broken into its parts."""
 
 
 class DocsError(ValueError):
@@ -69,10 +72,10 @@ def _walk(
         # What is defined apart is a type of Kubernetes, and described there.
         found = definitions[rules["$ref"].rpartition("/")[2]] if "$ref" in rules else rules
         default = yaml.safe_load(yaml.serialize(value))
-        yield Value(path, _describe(found), default, _read_comment(lines, key.start_mark.line, path))
+        yield Value(path, _describe_type(found), default, _read_comment(lines, key.start_mark.line, path))
 
 
-def _describe(rules: Mapping[str, Any]) -> str:
+def _describe_type(rules: Mapping[str, Any]) -> str:
     if "enum" in rules:
         return " \\| ".join(f"`{one}`" for one in rules["enum"])
     low, high = rules.get("minimum"), rules.get("maximum")
@@ -89,6 +92,47 @@ def _read_comment(lines: list[str], at: int, path: str) -> str:
     if first == at:
         raise DocsError(f"{path} has no comment in values.yaml")
     return " ".join(line.lstrip().removeprefix("#").strip() for line in lines[first:at])
+
+
+def describe(schema: Mapping[str, Any], values: list[Value]) -> dict[str, Any]:
+    """The schema with the meaning of every value as its description, before its rules."""
+    meanings = {one.path: one.meaning for one in values}
+    return {**schema, "properties": _describe_all(schema["properties"], meanings, "")}
+
+
+def _describe_all(group: Mapping[str, Any], meanings: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    for name, rules in group.items():
+        path = f"{prefix}{name}"
+        rest = {key: value for key, value in rules.items() if key != "description"}
+        if path in meanings:
+            described[name] = {"description": meanings[path], **rest}
+        elif "properties" in rules:
+            described[name] = {**rest, "properties": _describe_all(rest["properties"], meanings, f"{path}.")}
+        else:
+            described[name] = dict(rules)
+    return described
+
+
+def write_json(value: Any, indent: str = "", prefix: str = "") -> str:
+    """JSON in which whatever fits stands on one line; `prefix` stands before it there."""
+    whole = json.dumps(value, ensure_ascii=False)
+    if (
+        len(indent) + len(prefix) + len(whole) < LONGEST_LINE
+        or not isinstance(value, dict | list)
+        or not value
+    ):
+        return whole
+    deeper = f"{indent}  "
+    if isinstance(value, list):
+        parts = [write_json(one, deeper) for one in value]
+        opening, closing = "[", "]"
+    else:
+        named = {json.dumps(name): one for name, one in value.items()}
+        parts = [f"{name}: {write_json(one, deeper, f'{name}: ')}" for name, one in named.items()]
+        opening, closing = "{", "}"
+    joined = f",\n{deeper}".join(parts)
+    return f"{opening}\n{deeper}{joined}\n{indent}{closing}"
 
 
 def render_table(values: list[Value]) -> str:
@@ -110,30 +154,32 @@ def render(readme: str, table: str) -> str:
     return pattern.sub(lambda _: f"{BEGIN}\n{table}\n{END}", readme)
 
 
-def build(chart: pathlib.Path) -> str:
-    """The README of a chart as it should be. Raises DocsError."""
+def build(chart: pathlib.Path) -> dict[pathlib.Path, str]:
+    """The files of a chart as they should be. Raises DocsError."""
     schema = json.loads((chart / "values.schema.json").read_text())
     values = read_values((chart / "values.yaml").read_text(), schema)
-    return render((chart / "README.md").read_text(), render_table(values))
+    return {
+        chart / "values.schema.json": write_json(describe(schema, values)) + "\n",
+        chart / "README.md": render((chart / "README.md").read_text(), render_table(values)),
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail on any difference")
     check = parser.parse_args().check
-    readme = CHART / "README.md"
     try:
         wanted = build(CHART)
     except DocsError as error:
         print(error, file=sys.stderr)
         return 1
-    if not check:
-        readme.write_text(wanted)
-        return 0
-    if readme.read_text() != wanted:
-        print(f"out of date, run `make generate`: {readme.relative_to(ROOT)}", file=sys.stderr)
-        return 1
-    return 0
+    outdated = [path for path, text in wanted.items() if path.read_text() != text]
+    for path in outdated:
+        if check:
+            print(f"out of date, run `make generate`: {path.relative_to(ROOT)}", file=sys.stderr)
+        else:
+            path.write_text(wanted[path])
+    return 1 if check and outdated else 0
 
 
 if __name__ == "__main__":

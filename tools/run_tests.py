@@ -22,7 +22,11 @@ GIVEN = "GPUFLEET_TEST_KUBECONFIG"
 def prepare(layers: list[str]) -> None:
     """Builds what is not in the cache, here where its progress is seen: pytest keeps what tests print."""
     reporter = progress.Reporter()
-    names = {"unit": ["helm"], "integration": [*binaries.CONTROL_PLANE, "kwok", "helm"], "e2e": ["helm"]}
+    names = {
+        "unit": ["helm", "kubectl"],
+        "integration": [*binaries.CONTROL_PLANE, "kwok", "helm"],
+        "e2e": ["helm"],
+    }
     if not os.environ.get(GIVEN):
         names["integration"] += ["prometheus", "prometheus-3", "promtool", "prometheus-alertmanager"]
         names["e2e"] += [*binaries.CONTROL_PLANE, *binaries.NODE, *debian.NODE, "prometheus"]

@@ -19,6 +19,8 @@ class Settings(pydantic_settings.BaseSettings):
     """Namespace of the operator: home of its Lease."""
     pod_name: str = pydantic.Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """Identity in the Lease; unique per process."""
+    watch_namespaces: str = pydantic.Field(default="", pattern=r"^([a-z0-9-]+(,[a-z0-9-]+)*)?$")
+    """Namespaces whose objects are acted on, with commas between them; empty: all. Pods count everywhere."""
     log_level: str = "INFO"
     http_host: str = "0.0.0.0"
     http_port: int = 8080
@@ -91,6 +93,11 @@ class Settings(pydantic_settings.BaseSettings):
     lease_duration_s: float = pydantic.Field(default=15.0, gt=0)
     lease_renew_s: float = pydantic.Field(default=4.0, gt=0)
     """Interval between renewals; each request has half of it as its time limit."""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """`watch_namespaces` one by one; a single empty name stands for all of them."""
+        return tuple(sorted(set(self.watch_namespaces.split(","))))
 
     @pydantic.model_validator(mode="after")
     def _lease_intervals_leave_room(self) -> Settings:

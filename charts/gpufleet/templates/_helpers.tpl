@@ -35,6 +35,7 @@ prometheus.io/port: {{ .port | quote }}
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - {name: GPUFLEET_AGENT_IMAGE, value: {{ include "gpufleet.image" . | quote }}}
 - {name: GPUFLEET_TRITON_IMAGE, value: {{ .Values.triton.image | quote }}}
+- {name: GPUFLEET_WATCH_NAMESPACES, value: {{ join "," .Values.watchNamespaces | quote }}}
 - {name: GPUFLEET_LOG_LEVEL, value: {{ .Values.operator.logLevel | quote }}}
 - {name: GPUFLEET_METRICS_OBJECTS, value: {{ .Values.metrics.objects | quote }}}
 - {name: GPUFLEET_WORKERS, value: {{ .Values.operator.workers | quote }}}
@@ -72,4 +73,90 @@ prometheus.io/port: {{ .port | quote }}
 {{- end -}}
 {{- $own = append $own .name -}}
 {{- end -}}
+{{- if and .Values.prometheus.secretName (not .Values.prometheus.url) -}}
+{{- fail "prometheus.secretName is set and prometheus.url is empty: set the URL of the Prometheus that the Secret is for" -}}
+{{- end -}}
+{{- if and .Values.nodeAgent.nvml.starts (not .Values.nodeAgent.nvml.enabled) -}}
+{{- fail "nodeAgent.nvml.starts needs nodeAgent.nvml.enabled=true: only NVIDIA's driver knows where a slice starts" -}}
+{{- end -}}
+{{- include "gpufleet.checkCluster" . -}}
+{{- end -}}
+
+{{/* What only a cluster can tell: rendering without one finds nothing to say. */}}
+{{- define "gpufleet.checkCluster" -}}
+{{- $role := lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "gpufleet" -}}
+{{- $marks := dig "metadata" "annotations" dict $role -}}
+{{- $name := index $marks "meta.helm.sh/release-name" | default .Release.Name -}}
+{{- $namespace := index $marks "meta.helm.sh/release-namespace" | default .Release.Namespace -}}
+{{- if ne (printf "%s/%s" $namespace $name) (printf "%s/%s" .Release.Namespace .Release.Name) -}}
+{{- fail (printf "gpufleet is here already, as release %s in namespace %s, and a cluster has room for one: change it with `helm upgrade %s --namespace %s`, or uninstall it first" $name $namespace $name $namespace) -}}
+{{- end -}}
+{{- /* Kinds, not only versions, are known as soon as a cluster was asked. */ -}}
+{{- if .Capabilities.APIVersions.Has "apps/v1/Deployment" -}}
+{{- range $value, $kind := dict "podMonitor" "PodMonitor" "prometheusRule" "PrometheusRule" -}}
+{{- if and (index $.Values $value).enabled (not ($.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" $kind))) -}}
+{{- fail (printf "%s.enabled is true and this cluster has no kind %s: install the CRDs of the Prometheus operator first, or set %s.enabled=false" $value $kind $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Rules that hold wherever gpufleet's objects may be. */}}
+{{- define "gpufleet.rules" -}}
+- apiGroups: [gpufleet.dev]
+  resources: [tritonservices, trainingjobs]
+  verbs: [get, list, watch]
+- apiGroups: [gpufleet.dev]
+  resources: [tritonservices/status, trainingjobs/status]
+  verbs: [patch]
+- apiGroups: [gpufleet.dev]
+  resources: [modelprofiles]
+  verbs: [get, list, watch, create, patch, delete]
+# An owner reference that blocks deletion needs this where the admission plugin for it is on.
+- apiGroups: [gpufleet.dev]
+  resources: [tritonservices/finalizers, trainingjobs/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
+  verbs: [get, list, watch, create, patch, delete]
+# Pods that are to leave a node whose layout changes.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, watch, create, patch]
+{{- end -}}
+
+{{/* A Role with `rules` in `namespace`, and its binding to the operator; takes root, name, namespace and rules. */}}
+{{- define "gpufleet.role" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "gpufleet.labels" (dict "root" .root "component" "operator") | nindent 4 }}
+rules:
+{{ .rules }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "gpufleet.labels" (dict "root" .root "component" "operator") | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
+subjects:
+- {kind: ServiceAccount, name: gpufleet, namespace: {{ .root.Release.Namespace }}}
 {{- end -}}

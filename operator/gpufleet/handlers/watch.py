@@ -77,9 +77,7 @@ async def run(options: settings.Settings, note_event: Note) -> None:
     def note(kind: str, event_type: str | None, raw: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(note_event, kind, event_type, raw)
 
-    running = asyncio.create_task(
-        asyncio.to_thread(_run_kopf, build_registry(options, note), stop, options.pod_name)
-    )
+    running = asyncio.create_task(asyncio.to_thread(_run_kopf, build_registry(options, note), stop, options))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -91,11 +89,18 @@ async def run(options: settings.Settings, note_event: Note) -> None:
     raise WatchEndedError("kopf has ended")
 
 
-def _run_kopf(registry: kopf.OperatorRegistry, stop: threading.Event, identity: str) -> None:
+def _run_kopf(registry: kopf.OperatorRegistry, stop: threading.Event, options: settings.Settings) -> None:
     # It warns that it cannot take over the signals, which is what this thread is for.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     # Without an identity kopf asks for the name of the user, and in a container the user has none.
+    identity = cast(Any, options.pod_name)
+    watched = [name for name in options.namespaces if name]
     running = kopf.operator(
-        registry=registry, standalone=True, clusterwide=True, stop_flag=stop, identity=cast(Any, identity)
+        registry=registry,
+        standalone=True,
+        clusterwide=not watched,
+        namespaces=watched,
+        stop_flag=stop,
+        identity=identity,
     )
     asyncio.run(running)

@@ -54,8 +54,11 @@ class Cluster:
         """How far each worker 0 is, by the pod's UID; the progress poller writes it."""
         self._client = client
         self._options = options
-        self._services = own.OwnKind(SERVICE, triton_service.TritonService, self.mark_dirty, time_source)
-        self._jobs = own.OwnKind(JOB, training_job.TrainingJob, self.mark_dirty, time_source)
+        within = options.namespaces
+        self._services = own.OwnKind(
+            SERVICE, triton_service.TritonService, self.mark_dirty, time_source, within
+        )
+        self._jobs = own.OwnKind(JOB, training_job.TrainingJob, self.mark_dirty, time_source, within)
         self._pools = own.OwnKind(POOL, gpu_pool.GPUPool, self._pool_changed, time_source)
         self._own: dict[str, own.OwnKind[Any]] = {
             one.kind: one for one in (self._services, self._jobs, self._pools)
@@ -69,10 +72,12 @@ class Cluster:
         self._priorities = store.Store(
             decode_nodes.decode_priority, on_change=lambda _: self.on_fleet_change()
         )
-        self._mounts = mounts.Mounts(client, self._mount_failed, time_source)
+        self._mounts = mounts.Mounts(client, self._mount_failed, time_source, within)
         self._informers = [
             *(
-                informer.Informer(client, version, kind, self._children[kind], _SELECTOR, time_source)
+                informer.Informer(
+                    client, version, kind, self._children[kind], _SELECTOR, time_source, namespaces=within
+                )
                 for kind, version in CHILD_KINDS.items()
             ),
             informer.Informer(client, "v1", "Pod", self._pods, time_source=time_source),

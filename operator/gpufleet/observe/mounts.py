@@ -6,7 +6,7 @@ The kubelet tells the reason in Events alone, so those of this one reason are wa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gpufleet import clock, kube
@@ -44,12 +44,19 @@ class Mounts:
         client: kube.Client,
         on_change: Callable[[str, str], None],
         time_source: clock.Clock | None = None,
+        namespaces: Sequence[str] = ("",),
     ) -> None:
         self._failures = store.Store(
             decode, lambda one: (one.pod_uid,), lambda one: on_change(one.namespace, one.pod)
         )
         self.informer = informer.Informer(
-            client, "v1", "Event", self._failures, time_source=time_source, field_selector=_SELECTOR
+            client,
+            "v1",
+            "Event",
+            self._failures,
+            time_source=time_source,
+            field_selector=_SELECTOR,
+            namespaces=namespaces,
         )
 
     def explain(self, pods: Iterable[fleet.Pod]) -> tuple[fleet.Pod, ...]:

@@ -7,7 +7,7 @@ a list of metadata finds such ghosts, and whatever else its watch has missed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import pydantic
@@ -39,6 +39,7 @@ class OwnKind(Generic[M]):
         model: type[M],
         on_dirty: Callable[[Key], None],
         time_source: clock.Clock | None = None,
+        namespaces: Sequence[str] = ("",),
     ) -> None:
         self.kind = kind
         self.store: store.Store[store.Raw] = store.Store(
@@ -46,7 +47,7 @@ class OwnKind(Generic[M]):
             on_change=lambda raw: on_dirty((kind, *store.key_of(raw))),
         )
         self._model = model
-        self._path = kube.path(meta.API_VERSION, kind)
+        self._paths = [kube.path(meta.API_VERSION, kind, namespace) for namespace in namespaces]
         self._type = {"apiVersion": meta.API_VERSION, "kind": kind}
         self._parsed: dict[store.Key, tuple[str, str, M | pydantic.ValidationError]] = {}
         self._clock = time_source or clock.SystemClock()
@@ -125,22 +126,27 @@ class OwnKind(Generic[M]):
         self.store.begin_relist()
         listed: dict[store.Key, str] = {}
         missed: list[store.Key] = []
-        token = ""
-        while True:
-            following: dict[str, Any] = {"continue_": token} if token else {}
-            page = await client.list(self._path, metadata_only=metadata_only, limit=_PAGE, **following)
-            for item in page["items"] or ():
-                key = store.key_of(item)
-                listed[key] = item["metadata"]["uid"]
-                if not metadata_only:
-                    self.store.take_listed(self._type | item)
-                elif self._has_missed(key, item["metadata"]):
-                    missed.append(key)
-            if not (token := page["metadata"].get("continue", "")):
-                break
+        async for item in self._read_items(client, metadata_only):
+            key = store.key_of(item)
+            listed[key] = item["metadata"]["uid"]
+            if not metadata_only:
+                self.store.take_listed(self._type | item)
+            elif self._has_missed(key, item["metadata"]):
+                missed.append(key)
         self.store.end_relist(listed)
         self._sound_s = self._clock.monotonic_s()
         return missed
+
+    async def _read_items(self, client: kube.Client, metadata_only: bool) -> AsyncIterator[store.Raw]:
+        for path in self._paths:
+            token = ""
+            while True:
+                following: dict[str, Any] = {"continue_": token} if token else {}
+                page = await client.list(path, metadata_only=metadata_only, limit=_PAGE, **following)
+                for item in page["items"] or ():
+                    yield item
+                if not (token := page["metadata"].get("continue", "")):
+                    break
 
     def _has_missed(self, key: store.Key, metadata: dict[str, Any]) -> bool:
         held = self.store.entry(*key)

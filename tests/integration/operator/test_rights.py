@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gpufleet_sandbox import kubectl
-from tests import access, builders_api
+from tests import access, builders_api, rights
 from tests.integration.conftest import Cluster
 from tests.integration.operator import process
 
@@ -64,3 +64,32 @@ def refusals(cluster: Cluster) -> list[str]:
             about = event.get("objectRef", {})
             found.add(f"{event['verb']} {about.get('resource')}")
     return sorted(found)
+
+
+def test_of_some_namespaces_it_acts_there_and_asks_for_nothing_elsewhere(
+    served: Cluster, team: str, tmp_path: pathlib.Path
+) -> None:
+    client = kubectl.Kubectl(served.kubectl_path, served.kubeconfig)
+    other = f"{team[:50]}-other"
+    served.try_kubectl("create", "namespace", other)
+    access.install_chart(client, watchNamespaces=f"{{{team}}}")
+    config = access.write_kubeconfig(client, tmp_path / "operator.kubeconfig")
+    asked = rights.Requests(served.kubeconfig.parent / "audit.log", access.USER)
+    apply(served, builders_api.make_service("elsewhere", other))
+    with process.running(config, tmp_path, GPUFLEET_WATCH_NAMESPACES=team, **QUICK) as operator:
+        operator.wait_ready()
+        apply(served, builders_api.make_service("vision", team))
+        apply(served, builders_api.make_training_job("llm", team))
+        apply(served, builders_api.make_pool(team))
+        process.wait_for("a service", lambda: reads(served, team, "tsvc", "vision", "Ready") == "True", 90)
+        process.wait_for("a gang", lambda: reads(served, team, "tjob", "llm", "Reconciling"), 90)
+        process.wait_for("a pool", lambda: reads(served, team, "gpool", team, "Ready"), 90)
+        named = [one["metadata"]["name"] for one in operator.snapshot()["services"]]
+        assert named == ["vision"]
+        served.kubectl("delete", "tsvc,tjob", "--all", "-n", team)
+        process.wait_for("an empty fleet", lambda: not operator.snapshot()["services"], 60)
+        assert operator.terminate() == 0
+    served.kubectl("delete", "gpool", team)
+    assert reads(served, other, "tsvc", "elsewhere", "Ready") == ""
+    served.kubectl("delete", "namespace", other, "--wait=false")
+    assert not asked.refused()

@@ -6,7 +6,7 @@ import functools
 import json
 import pathlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -30,10 +30,22 @@ def helm(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def template(*values: str) -> subprocess.CompletedProcess[str]:
+def template(*values: str, flags: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """`helm template`, whatever its exit status; values as `path=JSON`, else as `path=text`."""
-    flags = [flag for value in values for flag in (_flag(value), value)]
-    return helm("template", "gpufleet", str(CHART), "--namespace", NAMESPACE, *flags)
+    return helm("template", "gpufleet", str(CHART), "--namespace", NAMESPACE, *flags, *_flags(values))
+
+
+def notes(*values: str) -> str:
+    """What an install without a cluster would print."""
+    result = helm(
+        "install", "gpufleet", str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *_flags(values)
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.partition("\nNOTES:\n")[2]
+
+
+def _flags(values: Sequence[str]) -> list[str]:
+    return [flag for value in values for flag in (_flag(value), value)]
 
 
 def _flag(value: str) -> str:

@@ -42,6 +42,11 @@ def test_crds_are_installed_and_outlive_the_release(plural: str) -> None:
     assert crd["spec"] == source["spec"]
 
 
+def test_crds_may_go_with_the_release() -> None:
+    for crd in of_kind("CustomResourceDefinition", "crds.keep=false"):
+        assert "helm.sh/resource-policy" not in crd["metadata"].get("annotations", {})
+
+
 def test_crds_can_be_left_to_others() -> None:
     assert not of_kind("CustomResourceDefinition", "crds.create=false")
 
@@ -149,9 +154,28 @@ def test_the_monitor_of_triton_finds_the_servers_of_a_service() -> None:
     template = pod.build_template(builders.make_service(), None, None, settings.Settings())
     spec = find("PodMonitor", "gpufleet-triton", *EVERYTHING)["spec"]
     assert spec["namespaceSelector"] == {"any": True}
+    within = find("PodMonitor", "gpufleet-triton", *EVERYTHING, 'watchNamespaces=["a"]')["spec"]
+    assert within["namespaceSelector"] == {"matchNames": ["a"]}
     labels = template["metadata"]["labels"]
     assert spec["selector"]["matchLabels"].items() <= labels.items()
     assert all(one["key"] in labels for one in spec["selector"]["matchExpressions"])
     assert set(spec["podTargetLabels"]) <= labels.keys()
     ports = {port["name"] for one in template["spec"]["containers"] for port in one["ports"]}
     assert {one["port"] for one in spec["podMetricsEndpoints"]} <= ports
+
+
+def test_the_test_of_helm_is_a_confined_pod_that_asks_the_service() -> None:
+    pod = find("Pod", "gpufleet-test")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    spec, [container] = pod["spec"], pod["spec"]["containers"]
+    context = spec["securityContext"] | container["securityContext"]
+    assert (context["runAsNonRoot"], context["readOnlyRootFilesystem"]) == (True, True)
+    assert (context["capabilities"], context["allowPrivilegeEscalation"]) == ({"drop": ["ALL"]}, False)
+    assert spec["automountServiceAccountToken"] is False
+    assert container["image"] == rendering.operator_pod()["spec"]["containers"][0]["image"]
+    [script] = container["args"]
+    compile(script, "the test", "exec")
+    service = find("Service", "gpufleet")
+    host = f"{service['metadata']['name']}.{rendering.NAMESPACE}.svc:{service['spec']['ports'][0]['port']}"
+    assert f'"http://{host}/readyz"' in script
+    assert not service["spec"]["selector"].items() <= pod["metadata"]["labels"].items(), "it is no backend"

@@ -44,6 +44,31 @@ def test_what_does_not_fit_together_is_named(text: str, named: str) -> None:
         generate_chart_docs.read_values(text, SCHEMA)
 
 
+def test_the_schema_tells_what_a_value_means_before_its_rules() -> None:
+    found = generate_chart_docs.describe(SCHEMA, generate_chart_docs.read_values(VALUES, SCHEMA))[
+        "properties"
+    ]
+    assert found["global"] == SCHEMA["properties"]["global"]
+    assert list(found["a"]) == ["description", "type", "minimum", "maximum"]
+    assert found["b"]["properties"]["c"] == {"description": "Second.", "$ref": "#/definitions/map"}
+
+
+@pytest.mark.parametrize(
+    ("value", "lines"),
+    [
+        pytest.param({"a": [1, "ü"]}, ['{"a": [1, "ü"]}'], id="what fits stands on one line"),
+        pytest.param({}, ["{}"], id="nothing"),
+        pytest.param(
+            {"a": ["x" * 60, "y" * 60], "b": 1},
+            ["{", '  "a": [', f'    "{"x" * 60}",', f'    "{"y" * 60}"', "  ],", '  "b": 1', "}"],
+            id="what does not is broken into its parts",
+        ),
+    ],
+)
+def test_json_is_written_compactly(value: Any, lines: list[str]) -> None:
+    assert generate_chart_docs.write_json(value).splitlines() == lines
+
+
 def test_a_readme_without_markers_is_refused() -> None:
     with pytest.raises(generate_chart_docs.DocsError, match="needs one pair"):
         generate_chart_docs.render("# Title", "table")
@@ -107,3 +132,18 @@ def test_the_schema_lets_no_misspelt_key_through() -> None:
 def test_chart_and_package_have_one_version() -> None:
     chart = yaml.safe_load((rendering.CHART / "Chart.yaml").read_text())
     assert chart["appVersion"] == chart["version"] == gpufleet.__version__
+
+
+def leaves(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every value of a schema; the keys of values with a type of Kubernetes are Kubernetes' own."""
+    found: list[dict[str, Any]] = []
+    for rules in group["properties"].values():
+        found += [rules] if "description" in rules or "properties" not in rules else leaves(rules)
+    return found
+
+
+def test_every_value_is_described_in_the_schema() -> None:
+    schema = json.loads((rendering.CHART / "values.schema.json").read_text())
+    found = [one for one in leaves(schema) if "$comment" not in one]
+    assert len(found) > 50
+    assert all(len(one.get("description", "")) > 10 for one in found)

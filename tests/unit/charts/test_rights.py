@@ -9,14 +9,20 @@ from gpufleet.api import crd
 from tests.unit.charts import rendering
 from tests.unit.charts.rendering import EVERYTHING, find, rules
 
-READ = {"get", "list", "watch"}
+LOOK = {"list", "watch"}
+READ = LOOK | {"get"}
 WRITE_CHILDREN = READ | {"create", "patch", "delete"}
 
 
 def granted(role: str, kind: str, *values: str) -> dict[tuple[str, str], set[str]]:
     """(API group, resource) → verbs."""
+    return verbs_of(find(kind, role, *values))
+
+
+def verbs_of(role: rendering.Object) -> dict[tuple[str, str], set[str]]:
+    """(API group, resource) → verbs."""
     found: dict[tuple[str, str], set[str]] = {}
-    for rule in find(kind, role, *values)["rules"]:
+    for rule in role["rules"]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
                 found.setdefault((group, resource), set()).update(rule["verbs"])
@@ -47,13 +53,52 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("gateway.networking.k8s.io", "grpcroutes"): WRITE_CHILDREN,
         ("", "services"): WRITE_CHILDREN,
         ("", "configmaps"): WRITE_CHILDREN,
-        ("", "pods"): READ,
-        ("scheduling.k8s.io", "priorityclasses"): READ,
+        ("", "pods"): LOOK,
+        ("scheduling.k8s.io", "priorityclasses"): LOOK,
         ("", "nodes"): READ | {"patch"},
         ("", "pods/eviction"): {"create"},
         ("", "events"): {"list", "watch", "create", "patch"},
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
+
+
+WATCHED = 'watchNamespaces=["team-a","team-b"]'
+
+
+def test_of_some_namespaces_it_has_the_same_rights_there_and_reads_what_the_fleet_is_of() -> None:
+    everywhere, cluster = granted("gpufleet", "ClusterRole"), granted("gpufleet", "ClusterRole", WATCHED)
+    assert cluster == {
+        ("gpufleet.dev", "gpupools"): READ,
+        ("gpufleet.dev", "gpupools/status"): {"patch"},
+        ("", "pods"): LOOK,
+        ("", "nodes"): READ | {"patch"},
+        ("", "namespaces"): {"list", "watch"},
+        ("scheduling.k8s.io", "priorityclasses"): LOOK,
+        ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
+    }
+    roles = [
+        one for one in rendering.of_kind("Role", WATCHED) if one["metadata"]["name"] == "gpufleet-workloads"
+    ]
+    assert [one["metadata"]["namespace"] for one in roles] == ["team-a", "team-b"]
+    for role in roles:
+        assert cluster | verbs_of(role) == everywhere | {("", "namespaces"): {"list", "watch"}}
+    assert granted("gpufleet-pools", "Role", WATCHED) == {("", "events"): {"create", "patch"}}
+
+
+def test_roles_of_namespaces_are_bound_where_they_are() -> None:
+    bound = {
+        (one["metadata"]["namespace"], one["roleRef"]["name"]): one["subjects"]
+        for one in rendering.of_kind("RoleBinding", WATCHED)
+    }
+    roles = {
+        (one["metadata"]["namespace"], one["metadata"]["name"]) for one in rendering.of_kind("Role", WATCHED)
+    }
+    assert bound.keys() == roles - {(rendering.NAMESPACE, "gpufleet-snapshot")}
+    account = {"kind": "ServiceAccount", "name": "gpufleet", "namespace": rendering.NAMESPACE}
+    assert all(subjects == [account] for subjects in bound.values())
+    assert (
+        rendering.environment(rendering.operator_pod(WATCHED))["GPUFLEET_WATCH_NAMESPACES"] == "team-a,team-b"
+    )
 
 
 def test_the_operator_writes_one_lease_at_home() -> None:

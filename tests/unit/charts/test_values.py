@@ -51,6 +51,14 @@ from tests.unit.charts import rendering
             "less than half of durationSeconds (15)",
             id="a lease that lapses",
         ),
+        pytest.param('watchNamespaces=["a","a"]', "/watchNamespaces", id="a namespace twice"),
+        pytest.param('watchNamespaces=["A_b"]', "/watchNamespaces/0", id="no namespace"),
+        pytest.param(
+            "prometheus.secretName=s", "set the URL of the Prometheus", id="a Secret for no Prometheus"
+        ),
+        pytest.param(
+            "nodeAgent.nvml.starts=true", "needs nodeAgent.nvml.enabled=true", id="starts without a driver"
+        ),
         pytest.param(
             'operator.extraEnv=[{"name":"A","value":""},{"name":"A","value":""}]',
             "operator.extraEnv names A twice",
@@ -72,3 +80,45 @@ def test_no_variable_of_the_chart_can_be_set_beside_its_value() -> None:
 
 def test_a_parent_chart_may_switch_it_and_hand_globals_down() -> None:
     assert rendering.render("global.region=west", "enabled=true")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        pytest.param(("podMonitor.enabled=true",), "PodMonitor", id="monitors"),
+        pytest.param(("prometheusRule.enabled=true",), "PrometheusRule", id="rules"),
+    ],
+)
+def test_a_cluster_without_the_prometheus_operator_is_told_apart_from_no_cluster(
+    values: tuple[str, ...], kind: str
+) -> None:
+    known = ("--api-versions", "apps/v1/Deployment")
+    refused = rendering.template(*values, flags=known)
+    assert f"this cluster has no kind {kind}: install the CRDs of the Prometheus operator" in refused.stderr
+    theirs = ("--api-versions", f"monitoring.coreos.com/v1/{kind}")
+    assert rendering.template(*values, flags=(*known, *theirs)).returncode == 0
+    assert rendering.template(*values).returncode == 0
+
+
+def test_an_old_kubernetes_is_told_which_one_is_needed() -> None:
+    result = rendering.template(flags=("--kube-version", "1.31.4"))
+    assert result.returncode != 0
+    assert "requires kubeVersion: >=1.33.0-0" in result.stderr
+    assert rendering.template(flags=("--kube-version", "1.33.1-eks-1234")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        pytest.param((), "prometheus.url is empty", id="no Prometheus"),
+        pytest.param(("replicas=0",), "nothing acts on these objects", id="no replica"),
+        pytest.param(('watchNamespaces=["a","b"]',), "acts in a, b only", id="some namespaces"),
+        pytest.param(("crds.keep=false",), "deletes the kinds", id="CRDs that go"),
+        pytest.param(
+            ("podMonitor.enabled=true",), "Set podMonitor.additionalLabels", id="monitors that nobody selects"
+        ),
+    ],
+)
+def test_notes_tell_what_may_surprise(values: tuple[str, ...], words: str) -> None:
+    assert words in rendering.notes(*values)
+    assert words not in rendering.notes("prometheus.url=http://p", "podMonitor.additionalLabels.release=x")

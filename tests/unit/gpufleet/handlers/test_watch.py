@@ -13,7 +13,7 @@ import pytest
 from gpufleet import settings
 from gpufleet.handlers import watch
 
-Run = Callable[[Any, threading.Event, str], None]
+Run = Callable[[Any, threading.Event, Any], None]
 
 
 def end(*_: Any) -> None:
@@ -39,7 +39,7 @@ async def test_an_end_that_nobody_asked_for_is_an_error(
 async def test_being_cancelled_stops_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     started, stopped = threading.Event(), threading.Event()
 
-    def run(_: Any, stop: threading.Event, __: str) -> None:
+    def run(_: Any, stop: threading.Event, __: Any) -> None:
         started.set()
         assert stop.wait(5)
         stopped.set()
@@ -60,7 +60,7 @@ async def test_events_are_noted_in_the_loop_that_asked(monkeypatch: pytest.Monke
     def build(_: Any, note: watch.Note) -> None:
         notes.append(note)
 
-    def run(_: Any, stop: threading.Event, __: str) -> None:
+    def run(_: Any, stop: threading.Event, __: Any) -> None:
         notes[0]("GPUPool", "ADDED", {})
         stop.wait(5)
 

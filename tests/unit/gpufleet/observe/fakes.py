@@ -49,10 +49,12 @@ class ScriptedClient:
         self.lists = lists or []
         self.watches = watches or []
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.paths: list[tuple[str, str]] = []
         self.objects: dict[str, Raw] = {}
 
     async def list(self, path: str, **params: Any) -> Raw:
         self.asked.append(("list", params))
+        self.paths.append(("list", path))
         answer = self.lists.pop(0) if self.lists else await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
@@ -67,6 +69,7 @@ class ScriptedClient:
 
     async def watch(self, path: str, *, on_open: Callable[[], None], **params: Any) -> AsyncIterator[Raw]:
         self.asked.append(("watch", params))
+        self.paths.append(("watch", path))
         if not self.watches:
             await asyncio.Event().wait()
         on_open()

@@ -20,7 +20,9 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(informer, "LONGEST_BACKOFF_S", 0.008)
 
 
-def build(client: fakes.ScriptedClient, time_source: fakes.ManualClock | None = None) -> informer.Informer:
+def build(
+    client: fakes.ScriptedClient, time_source: fakes.ManualClock | None = None, **more: Any
+) -> informer.Informer:
     target: store.Store[Any] = store.Store(lambda raw: raw)
     made = informer.Informer(
         client,  # type: ignore[arg-type]
@@ -29,6 +31,7 @@ def build(client: fakes.ScriptedClient, time_source: fakes.ManualClock | None = 
         target,
         "app=x",
         time_source,
+        **more,
     )
     made.target = target  # type: ignore[attr-defined]
     return made
@@ -174,3 +177,36 @@ async def test_age_counts_from_the_last_word_of_the_server() -> None:
         assert watched.age_s() == 0
         time_source.time_s += 7
         assert watched.age_s() == 7
+
+
+def of(namespace: str, name: str, version: int = 1) -> fakes.Raw:
+    raw = fakes.build_raw(name, version)
+    raw["metadata"]["namespace"] = namespace
+    return raw
+
+
+async def test_namespaces_are_listed_in_turn_and_watched_side_by_side() -> None:
+    client = fakes.ScriptedClient(
+        [fakes.build_list(of("a", "one"), version=5), fakes.build_list(of("b", "two"), version=7)],
+        [[event("ADDED", of("a", "three", 9))], [event("DELETED", of("b", "two", 8))]],
+    )
+    watched = build(client, namespaces=("a", "b"))
+    async with running(watched) as target:
+        await fakes.settle(lambda: len(client.versions_watched()) == 4)
+        assert target.sorted_keys() == [("a", "one"), ("a", "three")]
+    assert client.paths[:4] == [
+        (verb, f"/api/v1/namespaces/{namespace}/configmaps")
+        for verb in ("list", "watch")
+        for namespace in ("a", "b")
+    ]
+    assert client.versions_watched() == ["5", "7", "9", "8"], "each goes on from where it was"
+
+
+async def test_one_namespace_whose_watch_is_too_old_has_all_listed_again() -> None:
+    lists = [fakes.build_list(of(name, "x"), version=5) for name in ("a", "b")]
+    again = [fakes.build_list(version=8), fakes.build_list(of("b", "x"), version=8)]
+    client = fakes.ScriptedClient([*lists, *again], [[kube.Gone(410, "too old")]])
+    watched = build(client, namespaces=("a", "b"))
+    async with running(watched) as target:
+        await fakes.settle(lambda: client.versions_watched()[2:] == ["8", "8"])
+        assert target.sorted_keys() == [("b", "x")]

@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from gpufleet import kube
-from gpufleet.api import gpu_pool
+from gpufleet.api import gpu_pool, triton_service
 from gpufleet.observe import own
 from tests.unit.gpufleet.observe import fakes
 
@@ -137,3 +137,11 @@ async def test_a_kind_that_was_uninstalled_has_no_objects() -> None:
     await kind.relist(fakes.ScriptedClient([kube.NotFound(404, "no such kind")]))  # type: ignore[arg-type]
     assert names(kind) == []
     assert heard == [("GPUPool", "", "a")] * 2
+
+
+async def test_the_namespaces_that_are_watched_are_listed_in_turn() -> None:
+    kind = own.OwnKind("TritonService", triton_service.TritonService, lambda _: None, namespaces=("a", "b"))
+    client = fakes.ScriptedClient([fakes.build_list(version=3), fakes.build_list(version=4)])
+    await kind.sync(client)  # type: ignore[arg-type]
+    root = "/apis/gpufleet.dev/v1alpha1/namespaces"
+    assert client.paths == [("list", f"{root}/{name}/tritonservices") for name in ("a", "b")]
