@@ -18,6 +18,7 @@ from typing import Any
 from gpufleet import settings
 from gpufleet.api import gpu_pool, reasons, training_job
 from gpufleet.decide.placement import assign, brakes, release
+from gpufleet.decide.placement.gangs import lines
 from gpufleet.decide.training import job as jobs
 from gpufleet.state import children, fleet, names, snapshot, view
 from tests import builders
@@ -67,14 +68,21 @@ class World:
         self.statuses: dict[str, dict[str, Any]] = {}
         self.attempts: dict[str, dict[int, Attempt]] = {}
         self.counts: Counter[str] = Counter()
+        self.lines = lines.Lines()
+        self._shown: dict[str, tuple[str, training_job.TrainingJob]] = {}
         self._uids = itertools.count()
 
     # What is there
 
     def job(self, name: str) -> training_job.TrainingJob:
-        return builders.make_job(
-            name, status=self.statuses[name], created_s=self.created[name], **self.specs[name]
-        )
+        """The same object until something in it changes."""
+        text = repr((self.statuses[name], self.specs[name]))
+        if self._shown.get(name, ("", None))[0] != text:
+            made = builders.make_job(
+                name, status=self.statuses[name], created_s=self.created[name], **self.specs[name]
+            )
+            self._shown[name] = text, made
+        return self._shown[name][1]
 
     def pods(self) -> Iterator[fleet.Pod]:
         for attempts in self.attempts.values():
@@ -123,10 +131,14 @@ class World:
 
     def cycle(self, writes: int = 10_000) -> None:
         taken = self.show()
-        plan = assign.plan(release.leave_out(taken), {}, self.now, self.limits)
+        plan = self.plan(taken)
         for one in (*release.assign(taken), *plan.assignments)[:writes]:
             self.counts[one.value.get("reason", "")] += 1
             self.statuses[one.name]["assignment"] = dict(one.value)
+
+    def plan(self, view: snapshot.Snapshot) -> assign.Plan:
+        """What the fleet cycle decides."""
+        return assign.plan(view, {}, self.now, self.limits, self.lines)
 
     def reconcile(self, name: str, writes: int = 10_000) -> None:
         """One pass of an operator that lives for so many writes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import dataclasses
 import datetime
 import logging
@@ -20,6 +22,9 @@ from gpufleet.state import assignment, snapshot
 
 _LOG = logging.getLogger(__name__)
 _LABELLED_AT_A_TIME = 16
+_WRITTEN_AT_A_TIME = 8
+_TOLD_AT_A_TIME = 32
+"""Of those who go on waiting, in one pass: of a long queue most start before they need to be told."""
 
 
 async def run_once(runtime: Runtime) -> None:
@@ -30,11 +35,12 @@ async def run_once(runtime: Runtime) -> None:
     with metrics.CYCLE_SECONDS.time():
         view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
         found = _scale(view, now, runtime)
-        plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
+        plan = assign.plan(view, found.scalings, now, brakes.read(runtime.settings), runtime.lines)
         runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
         runtime.queue = plan.queue
         telemetry.note(runtime.scaled)
-        await _write((*release.assign(view), *plan.assignments), runtime)
+        left_out = dataclasses.replace(view, jobs=runtime.lines.left_out)
+        await _write((*release.assign(left_out), *plan.assignments), runtime)
         await _label_nodes(view, runtime)
         runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
         await _write_advice(advice, runtime)
@@ -54,17 +60,44 @@ def _scale(view: snapshot.Snapshot, now: datetime.datetime, runtime: Runtime) ->
 
 
 async def _write(changes: Iterable[assignment.Assignment], runtime: Runtime) -> None:
-    for wanted in changes:
-        try:
-            written = await assignments.apply(runtime.client, wanted)
-            runtime.cluster.note_written(written)
-            runtime.hasten(Key(wanted.kind, wanted.namespace, wanted.name))
-            await _tell(written, wanted, runtime)
-        except kube.NotFound:
-            runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
-        except (kube.Conflict, kube.Refused) as error:
-            about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
-            _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
+    """Rank by rank; an outage ends it."""
+    ranks = collections.defaultdict[int, list[assignment.Assignment]](list)
+    for one in changes:
+        ranks[one.rank].append(one)
+    if len(ranks[assignment.TOLD]) > _TOLD_AT_A_TIME:
+        del ranks[assignment.TOLD][_TOLD_AT_A_TIME:]
+        runtime.wake_cycle()
+    for rank in sorted(ranks):
+        await _write_side_by_side(ranks[rank], runtime)
+
+
+async def _write_side_by_side(wanted: Iterable[assignment.Assignment], runtime: Runtime) -> None:
+    left = collections.deque(wanted)
+
+    async def write() -> None:
+        while left:
+            try:
+                await _write_one(left.popleft(), runtime)
+            except BaseException:
+                left.clear()
+                raise
+
+    for failed in await asyncio.gather(*(write() for _ in range(_WRITTEN_AT_A_TIME)), return_exceptions=True):
+        if failed is not None:
+            raise failed
+
+
+async def _write_one(wanted: assignment.Assignment, runtime: Runtime) -> None:
+    try:
+        written = await assignments.apply(runtime.client, wanted)
+        runtime.cluster.note_written(written)
+        runtime.hasten(Key(wanted.kind, wanted.namespace, wanted.name))
+        await _tell(written, wanted, runtime)
+    except kube.NotFound:
+        runtime.cluster.note_gone(wanted.kind, wanted.namespace, wanted.name, wanted.uid)
+    except (kube.Conflict, kube.Refused) as error:
+        about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
+        _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
 
 
 async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gpufleet import clock, kube, settings, worker
 from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.mig import usage
 from gpufleet.decide.mig.repartition import rounds
-from gpufleet.decide.placement.gangs import waiting
+from gpufleet.decide.placement.gangs import lines, waiting
 from gpufleet.observe import cluster
 from gpufleet.report import events, repartition, status
 from gpufleet.state import samples
@@ -48,8 +48,10 @@ class Runtime:
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     """Why pods were not evicted at the last look at MIG layouts, by UID; losing it costs one more try."""
     teller: repartition.Teller = dataclasses.field(default_factory=repartition.Teller)
-    queue: Sequence[waiting.Waiting] = ()
-    """Gangs that wait, as the last pass has seen them."""
+    lines: lines.Lines = dataclasses.field(default_factory=lines.Lines)
+    """Gangs that wait, as the last pass has left them to the next."""
+    queue: Iterable[waiting.Waiting] = ()
+    """The same in order, with what each was told."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

@@ -11,9 +11,11 @@ import datetime
 import heapq
 import time
 from collections import defaultdict
+from typing import Any
 
 from gpufleet.api import meta, training_job
-from gpufleet.decide.placement import assign, brakes, release
+from gpufleet.decide.placement import assign, brakes
+from gpufleet.decide.placement.gangs import lines
 from gpufleet.state import fleet, names, snapshot
 from tests import builders
 from tests.builders import GPU, NOW
@@ -40,6 +42,15 @@ CLASSES = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Arrival:
+    """One gang, and when it comes after the first."""
+
+    at_s: float
+    name: str
+    shape: Shape
+
+
 @dataclasses.dataclass
 class Outcome:
     """What a run has taken; waits are means by class, of the virtual clock."""
@@ -55,7 +66,7 @@ class Outcome:
 
 def run() -> Outcome:
     """Until all gangs have run. They stay as objects when they have ended, as TrainingJobs do."""
-    arrivals = sorted(_arrivals(), key=lambda one: one[0])
+    arrivals = [(one.at_s, _build_job(one)) for one in list_arrivals(QUEUES)]
     nodes = tuple(builders.make_node(f"n{number:03}", {GPU: 8}, pool="") for number in range(DEVICES // 8))
     jobs: dict[str, training_job.TrainingJob] = {}
     pods: dict[str, list[fleet.Pod]] = {}
@@ -64,6 +75,7 @@ def run() -> Outcome:
     waits: dict[str, list[float]] = defaultdict(list)
     at_s, spent_s, slowest_s, passes, position = 0.0, 0.0, 0.0, 0, 0
     priorities = {one.name: one.priority for one in CLASSES} | {"": 0}
+    kept = lines.Lines()
     done = meta.Condition.model_validate(builders.make_condition("Succeeded", "True", "Completed").to_wire())
     while position < len(arrivals) or ends or len(pods) < len(jobs):
         while position < len(arrivals) and arrivals[position][0] <= at_s:
@@ -83,7 +95,7 @@ def run() -> Outcome:
             priorities=priorities,
         )
         started_s = time.process_time()
-        plan = assign.plan(release.leave_out(view), {}, NOW + datetime.timedelta(seconds=at_s), brakes.NONE)
+        plan = assign.plan(view, {}, NOW + datetime.timedelta(seconds=at_s), brakes.NONE, kept)
         took_s = time.process_time() - started_s
         spent_s, slowest_s, passes = spent_s + took_s, max(slowest_s, took_s), passes + 1
         for one in plan.assignments:
@@ -108,21 +120,28 @@ def run() -> Outcome:
     )
 
 
-def _arrivals() -> list[tuple[float, training_job.TrainingJob]]:
-    found = []
-    for shape in CLASSES:
-        for number in range(shape.count):
-            for queue in range(QUEUES):
-                at_s = number * shape.every_s
-                job = builders.make_job(
-                    f"{shape.name}-{number:03}-{queue:02}",
-                    created_s=at_s,
-                    workers={"max": shape.devices},
-                    accelerator={"count": 1},
-                    priorityClassName=shape.name,
-                )
-                found.append((at_s, job))
-    return found
+def list_arrivals(queues: int) -> list[Arrival]:
+    """All gangs, the first to come first."""
+    found = [
+        Arrival(number * shape.every_s, f"{shape.name}-{number:03}-{queue:02}", shape)
+        for shape in CLASSES
+        for number in range(shape.count)
+        for queue in range(queues)
+    ]
+    return sorted(found, key=lambda one: one.at_s)
+
+
+def build_spec(shape: Shape) -> dict[str, Any]:
+    """What such a gang asks for."""
+    return {
+        "workers": {"max": shape.devices},
+        "accelerator": {"count": 1},
+        "priorityClassName": shape.name,
+    }
+
+
+def _build_job(one: Arrival) -> training_job.TrainingJob:
+    return builders.make_job(one.name, created_s=one.at_s, **build_spec(one.shape))
 
 
 def _created_s(job: training_job.TrainingJob) -> float:

@@ -12,17 +12,16 @@ from gpufleet.state import fleet, names, progress
 _OVER = frozenset({"Complete", "Failed", "FailureTarget"})
 
 
-def replicas(deployments: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str, int]:
+def replicas(deployments: store.Store[store.Raw]) -> Mapping[str, int]:
     """Replicas that an owner's Deployments ask for together, by its UID."""
     return {
-        uid: sum(int(one["spec"].get("replicas", 1)) for one in owned)
-        for uid, owned in _owned(deployments, owners)
+        uid: sum(int(one["spec"].get("replicas", 1)) for one in owned) for uid, owned in _owned(deployments)
     }
 
 
-def workers(jobs: store.Store[store.Raw], owners: Iterable[Any]) -> Mapping[str, int]:
+def workers(jobs: store.Store[store.Raw]) -> Mapping[str, int]:
     """Parallelism of the newest Job of an owner, by its UID; one that is over holds nothing."""
-    newest = ((uid, owned[-1]) for uid, owned in _owned(jobs, owners))
+    newest = ((uid, owned[-1]) for uid, owned in _owned(jobs))
     return {uid: int(job["spec"].get("parallelism", 1)) for uid, job in newest if not _is_over(job)}
 
 
@@ -50,12 +49,12 @@ def priorities(classes: Iterable[fleet.Priority]) -> Mapping[str, int]:
     return {**{one.name: one.value for one in known}, "": default}
 
 
-def _owned(held: store.Store[store.Raw], owners: Iterable[Any]) -> Iterator[tuple[str, list[store.Raw]]]:
-    """An owner's children, the newest last, by its UID."""
-    for owner in owners:
-        if owned := held.group(owner.metadata.uid):
+def _owned(held: store.Store[store.Raw]) -> Iterator[tuple[str, list[store.Raw]]]:
+    """An owner's children, the newest last, by its UID. Most jobs of a long queue have none."""
+    for uid in sorted(map(str, held.groups())):
+        if owned := held.group(uid):
             in_order = sorted(owned, key=lambda raw: str(raw["metadata"].get("creationTimestamp", "")))
-            yield owner.metadata.uid, in_order
+            yield uid, in_order
 
 
 def _is_over(job: store.Raw) -> bool:

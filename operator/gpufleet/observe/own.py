@@ -44,12 +44,15 @@ class OwnKind(Generic[M]):
         self.kind = kind
         self.store: store.Store[store.Raw] = store.Store(
             without_managed_fields,
-            on_change=lambda raw: on_dirty((kind, *store.key_of(raw))),
+            on_change=self._note_change,
         )
+        self._on_dirty = on_dirty
         self._model = model
         self._paths = [kube.path(meta.API_VERSION, kind, namespace) for namespace in namespaces]
         self._type = {"apiVersion": meta.API_VERSION, "kind": kind}
-        self._parsed: dict[store.Key, tuple[str, str, M | pydantic.ValidationError]] = {}
+        self._parsed: dict[store.Key, M | pydantic.ValidationError] = {}
+        self._stale: set[store.Key] = set()
+        self._all: tuple[M, ...] | None = None
         self._clock = time_source or clock.SystemClock()
         self._sound_s = self._clock.monotonic_s()
 
@@ -72,34 +75,41 @@ class OwnKind(Generic[M]):
         Raises:
             pydantic.ValidationError: it does not parse.
         """
-        entry = self.store.entry(namespace, name)
-        if entry is None:
-            return None
-        parsed = self._parse((namespace, name), entry)
+        self._parse_changed()
+        parsed = self._parsed.get((namespace, name))
         if isinstance(parsed, pydantic.ValidationError):
             raise parsed
         return parsed
 
     def read_all(self) -> tuple[M, ...]:
         """Every object that parses, sorted by namespace and name."""
-        keys = self.store.sorted_keys()
-        if len(self._parsed) > len(keys):
-            held = set(keys)
-            self._parsed = {key: value for key, value in self._parsed.items() if key in held}
-        parsed = [self._parse(key, entry) for key in keys if (entry := self.store.entry(*key))]
-        return tuple(one for one in parsed if not isinstance(one, pydantic.ValidationError))
+        self._parse_changed()
+        if self._all is None:
+            parsed = [self._parsed[key] for key in self.store.sorted_keys()]
+            self._all = tuple(one for one in parsed if not isinstance(one, pydantic.ValidationError))
+        return self._all
 
-    def _parse(self, key: store.Key, entry: store.Entry[store.Raw]) -> M | pydantic.ValidationError:
-        known = self._parsed.get(key)
-        if known and known[:2] == (entry.uid, entry.resource_version):
-            return known[2]
-        found: M | pydantic.ValidationError
+    def _note_change(self, raw: store.Raw) -> None:
+        key = store.key_of(raw)
+        self._stale.add(key)
+        self._on_dirty((self.kind, *key))
+
+    def _parse_changed(self) -> None:
+        stale, self._stale = self._stale, set()
+        if stale:
+            self._all = None
+        for key in stale:
+            raw = self.store.get(*key)
+            if raw is None:
+                self._parsed.pop(key, None)
+            else:
+                self._parsed[key] = self._parse(raw)
+
+    def _parse(self, raw: store.Raw) -> M | pydantic.ValidationError:
         try:
-            found = self._model.model_validate(entry.value)
+            return self._model.model_validate(raw)
         except pydantic.ValidationError as error:
-            found = error
-        self._parsed[key] = (entry.uid, entry.resource_version, found)
-        return found
+            return error
 
     async def sync(self, client: kube.Client) -> None:
         """Lists whole objects; raises kube.ApiError, NotFound where the kind is not installed."""

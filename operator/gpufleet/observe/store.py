@@ -5,6 +5,7 @@ Own writes overlay what the watch has shown so far, or a fast pass would book th
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -52,6 +53,7 @@ class Store(Generic[T]):
         self._groups_of = groups_of
         self._on_change = on_change
         self._entries: dict[Key, Entry[T]] = {}
+        self._sorted: list[Key] = []
         self._groups: dict[Hashable, dict[Key, None]] = {}
         self._hidden: set[str] = set()
         self._removed: collections.OrderedDict[str, str] = collections.OrderedDict()
@@ -154,7 +156,13 @@ class Store(Generic[T]):
 
     def sorted_keys(self) -> list[Key]:
         """(namespace, name) of all objects."""
-        return sorted(key for key, entry in self._entries.items() if entry.uid not in self._hidden)
+        if self._hidden:
+            return [key for key in self._sorted if self._entries[key].uid not in self._hidden]
+        return self._sorted.copy()
+
+    def groups(self) -> list[Hashable]:
+        """Those that have an object, hidden or not; in no order."""
+        return [*self._groups]
 
     def entries(self) -> Iterator[Entry[T]]:
         """All objects, sorted by namespace and name."""
@@ -172,6 +180,8 @@ class Store(Generic[T]):
         if "deletionTimestamp" in metadata:
             self._hidden.discard(metadata["uid"])
         self._unlink(key)
+        if held is None:
+            bisect.insort(self._sorted, key)
         self._entries[key] = Entry(metadata["uid"], metadata.get("resourceVersion", ""), value)
         for group in self._groups_of(value):
             self._groups.setdefault(group, {})[key] = None
@@ -181,6 +191,7 @@ class Store(Generic[T]):
 
     def _drop(self, key: Key) -> bool:
         self._unlink(key)
+        del self._sorted[bisect.bisect_left(self._sorted, key)]
         return self._tell(self._entries.pop(key).value)
 
     def _unlink(self, key: Key) -> None:

@@ -92,6 +92,35 @@ async def test_an_outage_ends_the_pass() -> None:
     assert await case.run() == ["apply a/status", "apply b/status"]
 
 
+async def test_what_is_taken_is_written_before_what_is_given_and_who_waits_is_told_last() -> None:
+    case = Case()
+    ranks = {"b": assignment.TOLD, "a": assignment.GIVEN, "c": assignment.TAKEN}
+    raw = builders_api.make_service("c", "team")
+    raw["metadata"] |= {"uid": "uid-c", "generation": 1}
+    case.cluster.note_event("TritonService", "ADDED", case.client.add(raw))
+    wanted = [
+        assignment.Assignment("TritonService", "team", name, f"uid-{name}", {"replicas": 1}, rank=rank)
+        for name, rank in ranks.items()
+    ]
+    await cycle._write(wanted, case.runtime)
+    assert case.client.written() == ["apply c/status", "apply a/status", "apply b/status"]
+
+
+async def test_many_who_wait_are_told_a_few_at_a_time() -> None:
+    """Nobody's start waits until all of a long queue have been told that they wait."""
+    case, woken = Case(), list[str]()
+    case.runtime.wake_cycle = lambda: woken.append("woken")
+    await case.run()
+    for number in range(40):
+        raw = builders_api.make_training_job(f"job-{number:02}", "team", accelerator={"count": 1})
+        raw["metadata"] |= {"uid": f"uid-{number}", "generation": 1}
+        case.cluster.note_event("TrainingJob", "ADDED", case.client.add(raw))
+    first = await case.run()
+    assert (len(first), woken) == (32, ["woken"])
+    assert (len(await case.run()), woken) == (8, ["woken"])
+    assert await case.run() == []
+
+
 async def test_the_past_is_taken_up_once_something_is_remembered() -> None:
     """Of services that are scaled by load; not before Prometheus was asked."""
     case = Case()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gpufleet.api import accelerator as accelerators
 from gpufleet.api import reasons, training_job, triton_service
@@ -16,7 +16,8 @@ from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, growth, promises, surge
-from gpufleet.decide.placement.gangs import admission, waiting
+from gpufleet.decide.placement.gangs import admission, lines, waiting
+from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
 
@@ -27,7 +28,7 @@ class Plan:
 
     assignments: tuple[assignments.Assignment, ...]
     scalings: Mapping[str, scaler.Scaling]
-    queue: tuple[waiting.Waiting, ...] = ()
+    queue: waiting.Queue = dataclasses.field(default_factory=waiting.Queue)
     """Gangs that wait, the next one first."""
 
 
@@ -46,10 +47,16 @@ def plan(
     scalings: Mapping[str, scaler.Scaling],
     now: datetime.datetime,
     limits: brakes.Limits = brakes.NONE,
+    kept: lines.Lines | None = None,
 ) -> Plan:
-    """As `assign`, with what became of the scalings on the way."""
+    """As `assign`, with what became of the scalings on the way.
+
+    `kept` are the lines of the last pass, which this one brings up to date; it decides the same without.
+    """
+    kept = lines.Lines() if kept is None else kept
+    kept.follow(view.jobs, orders.ByPriority(view))
     budget = limits.disruption_gpus_per_hour
-    spent = brakes.spent_on_gangs(view.jobs, now) if budget > 0 else 0.0
+    spent = brakes.spent_on_gangs(kept.ours, now) if budget > 0 else 0.0
     scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
@@ -58,7 +65,7 @@ def plan(
     ]
     books = booking.Books(view)
     left = brakes.count_left(view, scalings, budget, now)
-    gangs = admission.Admission(view, resolver, books, pods, limits, left, now)
+    gangs = admission.Admission(view, kept, resolver, books, pods, limits, left, now)
     gangs.settle()
     lacking = books.book_all(promises.of_services(services, pods))
     services = list(surge.grant(services, books, pods, lacking))
@@ -67,15 +74,30 @@ def plan(
     jobs = gangs.admit()
     changes = (
         *(changed for one in scaled if (changed := growth.find_change(*one, now)) is not None),
-        *(_changed(training_job.KIND, one, value) for one, value in jobs if _differs(one, value)),
+        *_rank(assignments.TAKEN, jobs.taken),
+        *_rank(assignments.GIVEN, jobs.given),
+        *_rank(assignments.TOLD, jobs.told),
     )
     scalings = {one.metadata.uid: scaling for one, _, scaling in scaled if scaling is not None}
-    return Plan(changes, scalings, tuple(gangs.queue))
+    return Plan(changes, scalings, gangs.queue)
 
 
-def _differs(subject: training_job.TrainingJob, value: training_job.JobAssignment) -> bool:
-    before = subject.status.assignment
-    return value is not before and value != before
+def _rank(
+    rank: int, jobs: Iterable[tuple[training_job.TrainingJob, training_job.JobAssignment]]
+) -> Iterator[assignments.Assignment]:
+    """Those that differ from what the gang has."""
+    for job, value in jobs:
+        if value is not job.status.assignment and value != job.status.assignment:
+            about, version = job.metadata, job.metadata.resource_version
+            yield assignments.Assignment(
+                training_job.KIND,
+                about.namespace,
+                about.name,
+                about.uid,
+                value.to_wire(),
+                resource_version=version if value.reason in reasons.TAKING else "",
+                rank=rank,
+            )
 
 
 def _assign_service(
@@ -118,20 +140,3 @@ def _resolve(
         return before.accelerator, None
     found = resolver.resolve(block)
     return (None, found) if isinstance(found, resolving.Refusal) else (found, None)
-
-
-def _changed(
-    kind: str,
-    subject: triton_service.TritonService | training_job.TrainingJob,
-    value: triton_service.ServiceAssignment | training_job.JobAssignment,
-) -> assignments.Assignment:
-    metadata = subject.metadata
-    taking = isinstance(value, training_job.JobAssignment) and value.reason in reasons.TAKING
-    return assignments.Assignment(
-        kind,
-        metadata.namespace,
-        metadata.name,
-        metadata.uid,
-        value.to_wire(),
-        resource_version=metadata.resource_version if taking else "",
-    )

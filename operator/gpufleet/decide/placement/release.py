@@ -6,7 +6,6 @@ it may start is the queue's decision.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from gpufleet.api import training_job
@@ -16,17 +15,11 @@ from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
 
 
-def leave_out(view: snapshot.Snapshot) -> snapshot.Snapshot:
-    """The fleet without gangs that are not the cycle's to admit, and without those that have ended."""
-    ours = tuple(job for job in view.jobs if not outcome.is_finished(job) and not _is_left_out(job))
-    return view if len(ours) == len(view.jobs) else dataclasses.replace(view, jobs=ours)
-
-
 def assign(view: snapshot.Snapshot) -> Iterator[assignments.Assignment]:
     """What those gangs should have and have not: nothing while suspended, else what a queue may admit."""
     resolver = resolving.Resolver(view)
     for job in view.jobs:
-        if outcome.is_finished(job) or lifecycle.is_foreign(job) or not _is_left_out(job):
+        if outcome.is_finished(job) or lifecycle.is_foreign(job) or not is_left_out(job):
             continue
         before = job.status.assignment
         given = _take_back(before) if job.spec.suspend else _hand_over(job, resolver)
@@ -37,7 +30,8 @@ def assign(view: snapshot.Snapshot) -> Iterator[assignments.Assignment]:
             )
 
 
-def _is_left_out(job: training_job.TrainingJob) -> bool:
+def is_left_out(job: training_job.TrainingJob) -> bool:
+    """Whether the gang is not the cycle's to admit."""
     return job.spec.suspend or job.spec.queue is not None or lifecycle.is_foreign(job)
 
 

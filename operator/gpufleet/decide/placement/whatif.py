@@ -12,7 +12,7 @@ from typing import Any
 
 from gpufleet.api import autoscaling, triton_service
 from gpufleet.decide.autoscaling import behavior, memories, record, scaler
-from gpufleet.decide.placement import assign, brakes, release
+from gpufleet.decide.placement import assign, brakes
 from gpufleet.state import samples, snapshot
 
 MOST = 1000.0
@@ -61,7 +61,7 @@ def what_if(service: triton_service.TritonService, rate: float, present: Present
     if uid not in found.scalings:
         return None
     whole = dataclasses.replace(present.view, services=_sort((free, *others)))
-    scaling = assign.plan(release.leave_out(whole), found.scalings, now, present.limits).scalings[uid]
+    scaling = assign.plan(whole, found.scalings, now, present.limits).scalings[uid]
     [decision] = record.build_status(None, scaling, now).decisions
     return Supposed(decision, tuple(_tell(spec, scaling, rate, found.readings[uid].shed.value or 0.0)))
 

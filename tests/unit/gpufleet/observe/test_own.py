@@ -69,6 +69,20 @@ def test_one_version_is_parsed_once() -> None:
     assert changed.spec.node_selector == {"c": "d"}
 
 
+def test_what_has_not_changed_is_the_same_object_in_the_next_pass() -> None:
+    """Decisions know by that what they need not look at again."""
+    kind = build()
+    for name in ("a", "b", "c"):
+        kind.note_event("ADDED", pool(name))
+    first = kind.read_all()
+    assert kind.read_all() is first
+    kind.note_event("MODIFIED", pool("b", 2, nodeSelector={"c": "d"}))
+    kind.note_event("DELETED", pool("c", 3))
+    after = kind.read_all()
+    assert [one.metadata.name for one in after] == ["a", "b"]
+    assert (after[0] is first[0], after[1] is first[1]) == (True, False)
+
+
 def test_field_managers_are_dropped_and_the_type_is_added() -> None:
     kind = build()
     kind.note_event("ADDED", pool("a"))

@@ -209,6 +209,7 @@ def test_groups_hold_exactly_their_members(steps: list[tuple[str, set[str]]]) ->
     for version, (name, owners) in enumerate(steps, start=1):
         target.put(fakes.build_raw(name, version, owners=sorted(owners)))
         latest[name] = owners
+    assert set(target.groups()) == {owner for owners in latest.values() for owner in owners}
     for owner in "xy":
         members = {raw["metadata"]["name"] for raw in target.group(owner)}
         assert members == {name for name, owners in latest.items() if owner in owners}

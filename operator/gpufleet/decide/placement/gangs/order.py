@@ -7,21 +7,27 @@ another one.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from gpufleet.api import training_job
 from gpufleet.state import snapshot
 
 Job = training_job.TrainingJob
+Position = tuple[int, datetime.datetime, str, str]
 _NEVER = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
 class Order(Protocol):
     """What admission and preemption ask of a queue."""
 
-    def sort(self, waiting: Iterable[Job]) -> list[Job]:
-        """The gangs, the first to be admitted first."""
+    @property
+    def basis(self) -> object:
+        """What positions rest on besides the gang itself: while it is equal, they stay."""
+        ...
+
+    def position(self, job: Job) -> Position:
+        """The gang with the least one is looked at first; no two have the same."""
         ...
 
     def may_displace(self, first: Job, other: Job) -> bool:
@@ -35,8 +41,9 @@ class ByPriority:
     def __init__(self, view: snapshot.Snapshot) -> None:
         self._priorities: Mapping[str, int] = view.priorities
 
-    def sort(self, waiting: Iterable[Job]) -> list[Job]:
-        return sorted(waiting, key=self._position)
+    @property
+    def basis(self) -> object:
+        return self._priorities
 
     def may_displace(self, first: Job, other: Job) -> bool:
         return self.priority_of(first) > self.priority_of(other)
@@ -45,7 +52,7 @@ class ByPriority:
         """That of its class; the cluster's default where it names none, 0 for a class that is not there."""
         return self._priorities.get(job.spec.priority_class_name or "", 0)
 
-    def _position(self, job: Job) -> tuple[int, datetime.datetime, str, str]:
+    def position(self, job: Job) -> Position:
         about = job.metadata
         created = about.creation_timestamp or _NEVER
         urgency = self._priorities.get(job.spec.priority_class_name or "", 0)

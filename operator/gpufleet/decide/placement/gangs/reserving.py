@@ -47,9 +47,15 @@ class Reservation:
 
     def outlasts(self, job: Job) -> bool:
         """Whether the job is over before the reserved nodes are needed."""
-        limit_s = attempt.find_time_left_s(job)
-        grace_s = job.spec.checkpoint.grace_period_seconds if job.spec.checkpoint else _GRACE_S
-        return self.left_s is not None and limit_s is not None and limit_s + grace_s <= self.left_s
+        longest_s = find_longest_s(job)
+        return self.left_s is not None and longest_s is not None and longest_s <= self.left_s
+
+
+def find_longest_s(job: Job) -> int | None:
+    """Seconds from its start after which the gang has ended at the latest; None where nothing binds it."""
+    limit_s = attempt.find_time_left_s(job)
+    grace_s = job.spec.checkpoint.grace_period_seconds if job.spec.checkpoint else _GRACE_S
+    return None if limit_s is None else limit_s + grace_s
 
 
 def find(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpufleet.api import reasons, training_job
 from gpufleet.decide.placement import booking, brakes, promises
@@ -35,6 +35,13 @@ class Taking:
     victims: tuple[finding.Victim, ...] = ()
     places: grounds.Places | None = None
     note: str = ""
+
+
+def tell(victims: Sequence[finding.Victim]) -> str:
+    """Who gives way, as far as there is room to say it."""
+    names = [f"{one.job.metadata.namespace}/{one.job.metadata.name}" for one in victims]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 class Taker:

@@ -16,7 +16,7 @@ DONE = [builders.make_condition("Succeeded", "True").to_wire()]
 
 def given(*jobs: training_job.TrainingJob, nodes: int = 2) -> dict[str, dict[str, Any]]:
     view = builders.make_snapshot([make_node(f"n{index}") for index in range(nodes)], jobs=jobs)
-    ours = assign.assign(release.leave_out(view), {}, NOW)
+    ours = assign.assign(view, {}, NOW)
     return {one.name: dict(one.value) for one in (*release.assign(view), *ours)}
 
 
