@@ -12,7 +12,7 @@ from gpufleet import kube
 from gpufleet.apply import assignments, nodes, sizing
 from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.mig import advising, slicechoice
-from gpufleet.decide.placement import assign, brakes, release
+from gpufleet.decide.placement import assign, brakes, disruption, release
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
 from gpufleet.runtime import Key, Runtime
@@ -28,16 +28,25 @@ async def run_once(runtime: Runtime) -> None:
     One object that cannot be written holds up no other. Raises kube.Unavailable: the next run tries again.
     """
     with metrics.CYCLE_SECONDS.time():
-        view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
-        found = _scale(view, now, runtime)
-        plan = assign.plan(release.leave_out(view), found.scalings, now, brakes.read(runtime.settings))
-        runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
-        runtime.queue = plan.queue
-        telemetry.note(runtime.scaled)
-        await _write((*release.assign(view), *plan.assignments), runtime)
+        async with runtime.spending:
+            view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
+            plan = _plan(view, now, runtime)
+            await _write((*release.assign(view), *plan.assignments), runtime)
         await _label_nodes(view, runtime)
         runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
         await _write_advice(advice, runtime)
+
+
+def _plan(view: snapshot.Snapshot, now: datetime.datetime, runtime: Runtime) -> assign.Plan:
+    """What the fleet's objects are to have; what left the budget counts whoever leads their queue now."""
+    limits = brakes.read(runtime.settings)
+    ledger = disruption.read(view, limits.disruption_gpus_per_hour, now)
+    found = _scale(view, now, runtime)
+    plan = assign.plan(release.leave_out(view), found.scalings, now, limits, ledger)
+    runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
+    runtime.queue = plan.queue
+    telemetry.note(runtime.scaled, ledger)
+    return plan
 
 
 def _scale(view: snapshot.Snapshot, now: datetime.datetime, runtime: Runtime) -> memories.Pass:

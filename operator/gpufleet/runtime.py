@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -48,6 +49,8 @@ class Runtime:
     teller: repartition.Teller = dataclasses.field(default_factory=repartition.Teller)
     queue: Sequence[waiting.Waiting] = ()
     """Gangs that wait, as the last pass has seen them."""
+    spending: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    """Held from the look at the disruption budget until what takes of it is written."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

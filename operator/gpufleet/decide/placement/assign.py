@@ -15,7 +15,7 @@ from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking, brakes, growth, promises, surge
+from gpufleet.decide.placement import booking, brakes, disruption, growth, promises, surge
 from gpufleet.decide.placement.gangs import admission, waiting
 from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
@@ -46,19 +46,18 @@ def plan(
     scalings: Mapping[str, scaler.Scaling],
     now: datetime.datetime,
     limits: brakes.Limits = brakes.NONE,
+    ledger: disruption.Ledger | None = None,
 ) -> Plan:
-    """As `assign`, with what became of the scalings on the way."""
-    budget = limits.disruption_gpus_per_hour
-    spent = brakes.spent_on_gangs(view.jobs, now) if budget > 0 else 0.0
-    scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
+    """As `assign`, with what became of the scalings on the way; without a `ledger` the view's is read."""
+    known = ledger or disruption.read(view, limits.disruption_gpus_per_hour, now)
+    scalings, known = disruption.limit_shrinking(view.services, scalings, known, now)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
     services = [
         (service, _assign_service(service, view, resolver, pods, scalings)) for service in view.services
     ]
     books = booking.Books(view)
-    left = brakes.count_left(view, scalings, budget, now)
-    gangs = admission.Admission(view, resolver, books, pods, limits, left, now)
+    gangs = admission.Admission(view, resolver, books, pods, limits, known.left_gpus, now)
     gangs.settle()
     lacking = books.book_all(promises.of_services(services, pods))
     services = list(surge.grant(services, books, pods, lacking))
