@@ -24,6 +24,7 @@ DEVICES_REQUESTED_ANNOTATION = PREFIX + "devices-requested"
 FIELD_MANAGER = "gpufleet"
 CYCLE_FIELD_MANAGER = "gpufleet-cycle"
 SIZING_FIELD_MANAGER = "gpufleet-sizing"
+SLICES_FIELD_MANAGER = "gpufleet-slices"
 
 GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 GPU_COUNT_LABEL = "nvidia.com/gpu.count"

@@ -17,6 +17,7 @@ from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement import booking, brakes, disruption, growth, promises, surge
 from gpufleet.decide.placement.gangs import admission, waiting
+from gpufleet.decide.placement.slices import choosing
 from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
 
@@ -47,14 +48,19 @@ def plan(
     now: datetime.datetime,
     limits: brakes.Limits = brakes.NONE,
     ledger: disruption.Ledger | None = None,
+    moves: Mapping[str, choosing.Move] | None = None,
 ) -> Plan:
-    """As `assign`, with what became of the scalings on the way; without a `ledger` the view's is read."""
+    """As `assign`, with what became of the scalings on the way; without a `ledger` the view's is read.
+
+    `moves` are of services that get another accelerator, by UID.
+    """
     known = ledger or disruption.read(view, limits.disruption_gpus_per_hour, now)
     scalings, known = disruption.limit_shrinking(view.services, scalings, known, now)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
     services = [
-        (service, _assign_service(service, view, resolver, pods, scalings)) for service in view.services
+        (service, _move(service, _assign_service(service, view, resolver, pods, scalings), moves or {}))
+        for service in view.services
     ]
     books = booking.Books(view)
     gangs = admission.Admission(view, resolver, books, pods, limits, known.left_gpus, now)
@@ -102,6 +108,20 @@ def _assign_service(
         message=refusal.message if refusal else "",
         rollout=request,
         surge=extra,
+    )
+
+
+def _move(
+    service: triton_service.TritonService,
+    given: triton_service.ServiceAssignment,
+    moves: Mapping[str, choosing.Move],
+) -> triton_service.ServiceAssignment:
+    """With another slice: as many servers as carry the load there, and no fewer than before."""
+    move = moves.get(service.metadata.uid)
+    if move is None or given.accelerator is None:
+        return given
+    return given.model_copy(
+        update={"accelerator": move.accelerator, "replicas": max(given.replicas, move.servers)}
     )
 
 
