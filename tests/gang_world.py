@@ -138,7 +138,7 @@ class World:
 
     def plan(self, view: snapshot.Snapshot) -> assign.Plan:
         """What the fleet cycle decides."""
-        return assign.plan(view, {}, self.now, self.limits, self.lines)
+        return assign.plan(view, {}, self.now, self.limits, kept=self.lines)
 
     def reconcile(self, name: str, writes: int = 10_000) -> None:
         """One pass of an operator that lives for so many writes."""

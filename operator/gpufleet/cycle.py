@@ -14,11 +14,12 @@ from gpufleet import kube
 from gpufleet.apply import assignments, nodes, sizing
 from gpufleet.decide.autoscaling import memories, recall
 from gpufleet.decide.mig import advising, slicechoice
-from gpufleet.decide.placement import assign, brakes, release
+from gpufleet.decide.placement import assign, brakes, disruption, release
+from gpufleet.decide.placement.slices import choosing, judging
 from gpufleet.report import metrics
 from gpufleet.report import scaling as telemetry
 from gpufleet.runtime import Key, Runtime
-from gpufleet.state import assignment, snapshot
+from gpufleet.state import assignment, decision, snapshot
 
 _LOG = logging.getLogger(__name__)
 _LABELLED_AT_A_TIME = 16
@@ -33,17 +34,34 @@ async def run_once(runtime: Runtime) -> None:
     One object that cannot be written holds up no other. Raises kube.Unavailable: the next run tries again.
     """
     with metrics.CYCLE_SECONDS.time():
-        view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
-        found = _scale(view, now, runtime)
-        plan = assign.plan(view, found.scalings, now, brakes.read(runtime.settings), runtime.lines)
-        runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
-        runtime.queue = plan.queue
-        telemetry.note(runtime.scaled)
-        left_out = dataclasses.replace(view, jobs=runtime.lines.left_out)
-        await _write((*release.assign(left_out), *plan.assignments), runtime)
+        async with runtime.spending:
+            view, now = runtime.cluster.read_snapshot(), runtime.clock.now()
+            found = _scale(view, now, runtime)
+            chosen = choosing.choose_all(view, found, runtime.worker.answers, now)
+            plan = _plan(view, found, chosen, now, runtime)
+            left_out = dataclasses.replace(view, jobs=runtime.lines.left_out)
+            await _write((*release.assign(left_out), *plan.assignments), runtime)
+        await _write_choices(chosen, runtime)
         await _label_nodes(view, runtime)
         runtime.used, advice = advising.advise_all(view, runtime.look, runtime.used, now)
         await _write_advice(advice, runtime)
+
+
+def _plan(
+    view: snapshot.Snapshot,
+    found: memories.Pass,
+    chosen: choosing.Chosen,
+    now: datetime.datetime,
+    runtime: Runtime,
+) -> assign.Plan:
+    """What the fleet's objects are to have; what left the budget counts whoever leads their queue now."""
+    limits = brakes.read(runtime.settings)
+    ledger = disruption.read(view, limits.disruption_gpus_per_hour, now)
+    plan = assign.plan(view, found.scalings, now, limits, ledger, chosen.moves, runtime.lines)
+    runtime.scaled = dataclasses.replace(found, scalings=plan.scalings)
+    runtime.queue = plan.queue
+    telemetry.note(runtime.scaled, ledger)
+    return plan
 
 
 def _scale(view: snapshot.Snapshot, now: datetime.datetime, runtime: Runtime) -> memories.Pass:
@@ -98,6 +116,31 @@ async def _write_one(wanted: assignment.Assignment, runtime: Runtime) -> None:
     except (kube.Conflict, kube.Refused) as error:
         about = {"kind": wanted.kind, "namespace": wanted.namespace, "object": wanted.name}
         _LOG.warning("an assignment was not written", extra={**about, "error": str(error)})
+
+
+async def _write_choices(chosen: choosing.Chosen, runtime: Runtime) -> None:
+    """After the assignments: of a move that could not be written nothing is told."""
+    for question in chosen.questions:
+        runtime.worker.ask(question, runtime.wake_cycle)
+    for one in chosen.wanted:
+        about = one.service.metadata
+        try:
+            if one.told.reason == judging.MOVED and not _has_moved(one, runtime):
+                continue
+            written = await sizing.apply_choice(runtime.client, one.service, one.told)
+            runtime.cluster.note_written(written)
+            if one.told.reason == judging.MOVED:
+                event = decision.Event("Normal", one.told.reason, one.told.message)
+                await runtime.events.write(written, event)
+        except (kube.NotFound, kube.Conflict, kube.Refused) as error:
+            where = {"namespace": about.namespace, "object": about.name, "error": str(error)}
+            _LOG.warning("the choice of a slice was not written", extra=where)
+
+
+def _has_moved(one: choosing.Wanted, runtime: Runtime) -> bool:
+    found = runtime.cluster.read_service(one.service.metadata.namespace, one.service.metadata.name)
+    given = found.service.status.assignment if found else None
+    return given is not None and given.accelerator is not None and given.accelerator.resource == one.told.resource
 
 
 async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:

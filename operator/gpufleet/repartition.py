@@ -13,6 +13,7 @@ from gpufleet.api import gpu_pool
 from gpufleet.apply import nodes
 from gpufleet.apply import pools as statuses
 from gpufleet.decide.mig.repartition import configs, rounds, steps
+from gpufleet.decide.placement import disruption
 from gpufleet.observe import nodes as live
 from gpufleet.report import metrics
 from gpufleet.report import repartition as telling
@@ -69,7 +70,7 @@ def _read_settings(runtime: Runtime) -> rounds.Settings:
         apply_s=given.mig_apply_s,
         hold_s=given.mig_hold_s,
     )
-    return rounds.Settings(limits, given.mig_namespace)
+    return rounds.Settings(limits, given.mig_namespace, given.disruption_gpus_per_hour)
 
 
 async def _write_file(runtime: Runtime, found: rounds.Round) -> None:
@@ -86,6 +87,19 @@ async def _write_file(runtime: Runtime, found: rounds.Round) -> None:
 
 
 async def _carry_out(runtime: Runtime, order: rounds.Order) -> None:
+    """What begins takes from the disruption budget, of which the pass over the fleet may have taken since."""
+    limit = runtime.settings.disruption_gpus_per_hour
+    if order.step.kind != "Begin" or limit <= 0:
+        return await _do(runtime, order)
+    async with runtime.spending:
+        ledger = disruption.read(runtime.cluster.read_snapshot(), limit, runtime.clock.now())
+        if ledger.allows(order.gpus):
+            return await _do(runtime, order)
+    metrics.MIG_STEPS.labels("Begin", "over budget").inc()
+    return None
+
+
+async def _do(runtime: Runtime, order: rounds.Order) -> None:
     """Reads the node and its pods again, decides again, and does it only if that says the same."""
     kind = order.step.kind
     try:
@@ -94,14 +108,15 @@ async def _carry_out(runtime: Runtime, order: rounds.Order) -> None:
         if step is None:
             metrics.MIG_STEPS.labels(kind, "outdated").inc()
             return
+        # That it is given up is written before it is.
+        if step.patch != steps.Patch():
+            runtime.cluster.note_written(await nodes.patch(runtime.client, raw, step.patch))
         for pod in step.evict:
             refusal = await nodes.evict(runtime.client, pod)
             metrics.MIG_EVICTIONS.labels("refused" if refusal else "asked").inc()
             if refusal:
                 runtime.refused[pod.uid] = refusal
                 _LOG.info("a pod may not be evicted yet", extra={"object": order.node, "error": refusal})
-        if step.patch != steps.Patch():
-            runtime.cluster.note_written(await nodes.patch(runtime.client, raw, step.patch))
         metrics.MIG_STEPS.labels(kind, "done").inc()
     except (kube.NotFound, kube.Conflict, kube.Refused) as error:
         metrics.MIG_STEPS.labels(kind, "refused").inc()

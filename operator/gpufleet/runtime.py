@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -52,6 +53,8 @@ class Runtime:
     """Gangs that wait, as the last pass has left them to the next."""
     queue: Iterable[waiting.Waiting] = ()
     """The same in order, with what each was told."""
+    spending: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    """Held from the look at the disruption budget until what takes of it is written."""
     wake_cycle: Callable[[], None] = lambda: None
     """Asks for a pass over the fleet."""
 

@@ -61,7 +61,7 @@ class Settings(pydantic_settings.BaseSettings):
     """Namespace of DCGM's exporter: what it says of `exported_pod` is believed."""
 
     disruption_gpus_per_hour: float = pydantic.Field(default=0.0, ge=0)
-    """GPUs whose servers scaling may take away within an hour, in the whole fleet; 0: no limit."""
+    """GPUs that may be given up within an hour, in the whole fleet, by all acts together; 0: no limit."""
     surge_gpus: float = pydantic.Field(default=0.0, ge=0)
     """GPUs whose servers scaling may have starting at a time, in the whole fleet; 0: no limit."""
     preemption: Literal["Advisory", "Active"] = "Advisory"

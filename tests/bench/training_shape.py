@@ -95,7 +95,7 @@ def run() -> Outcome:
             priorities=priorities,
         )
         started_s = time.process_time()
-        plan = assign.plan(view, {}, NOW + datetime.timedelta(seconds=at_s), brakes.NONE, kept)
+        plan = assign.plan(view, {}, NOW + datetime.timedelta(seconds=at_s), brakes.NONE, kept=kept)
         took_s = time.process_time() - started_s
         spent_s, slowest_s, passes = spent_s + took_s, max(slowest_s, took_s), passes + 1
         for one in plan.assignments:

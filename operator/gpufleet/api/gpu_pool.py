@@ -20,6 +20,9 @@ LabelValue = Annotated[
 ]
 
 
+Price = Annotated[float, pydantic.Field(ge=0, le=1e6)]
+
+
 class PodDefaults(meta.Schema):
     """Merged into every child pod that runs on this pool."""
 
@@ -58,6 +61,14 @@ class GPUPoolSpec(meta.Schema):
             le=100_000,
             description="Nodes to which a node autoscaler may grow the pool: services grow into those to "
             "come, so that their Pending pods reach it; unset: none come.",
+        ),
+    ] = None
+    price_per_gpu_hour: Annotated[
+        Price | None,
+        pydantic.Field(
+            alias="pricePerGPUHour",
+            description="What one whole GPU costs for an hour, in a currency that all pools share; unset: "
+            "GPUs are compared by their number.",
         ),
     ] = None
     topology: Annotated[

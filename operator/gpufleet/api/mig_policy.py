@@ -12,6 +12,7 @@ from gpufleet.api import meta, rules, schedule
 Mode = Literal["Dynamic", "Static", "Off"]
 Act = Literal["Advisory", "Active"]
 DrainPolicy = Literal["Wait", "Drain"]
+SliceChoice = Literal["Advisory", "Auto"]
 
 MOST_PROFILES = 32
 
@@ -115,8 +116,20 @@ class MigPolicy(meta.Schema):
     ] = 60
     horizon_seconds: Annotated[
         int,
-        pydantic.Field(ge=60, le=604_800, description="Within which a change has to win back its blackout."),
+        pydantic.Field(
+            ge=60,
+            le=604_800,
+            description="Within which a change has to win back its blackout, and a service's move to another "
+            "slice what it costs.",
+        ),
     ] = 3600
+    slice_choice: Annotated[
+        SliceChoice,
+        pydantic.Field(
+            description="Auto moves services that ask for memory to the slices that hold their objective at "
+            "least cost; Advisory only tells which those are."
+        ),
+    ] = "Advisory"
 
 
 class ProfileUse(meta.Schema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
 import pydantic
@@ -168,6 +169,22 @@ class RightSizing(meta.Schema):
     ] = ""
 
 
+class SliceChoice(meta.Schema):
+    """Which slice, or whole device, holds the objective at least cost."""
+
+    reason: Annotated[meta.Reason, pydantic.Field(description="What is to be done, in one CamelCase word.")]
+    message: Annotated[
+        meta.Message, pydantic.Field(description="Why, as things were when this was decided.")
+    ] = ""
+    resource: Annotated[
+        str, pydantic.Field(max_length=253, description="Extended resource of each server.")
+    ] = ""
+    servers: Annotated[meta.Count, pydantic.Field(description="Servers of it that the load asked for then.")] = 0
+    moved_at: Annotated[
+        datetime.datetime | None, pydantic.Field(description="When the service last got another slice so.")
+    ] = None
+
+
 class ServiceAssignment(meta.Schema):
     """What the fleet cycle gave this service; only the cycle writes it."""
 
@@ -227,6 +244,10 @@ class TritonServiceStatus(meta.Schema):
     right_sizing: Annotated[
         RightSizing | None,
         pydantic.Field(description="Advice on the MIG profile; the fleet cycle writes it."),
+    ] = None
+    slice_choice: Annotated[
+        SliceChoice | None,
+        pydantic.Field(description="The slice that costs least; the fleet cycle writes it."),
     ] = None
 
 

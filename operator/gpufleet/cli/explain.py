@@ -109,6 +109,7 @@ def _to_json(told: sentences.Told) -> str:
         "name": metadata.name,
         "readyReplicas": status.ready_replicas,
         "status": record,
+        "sliceChoice": status.slice_choice.to_wire() if status.slice_choice else None,
         "now": told.entry,
         "look": told.look,
         "whatIf": told.supposed,

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from gpufleet.api import meta, model_profile, triton_service
+from gpufleet.decide.autoscaling import capacity
 from gpufleet.decide.resources import meta as resources
 from gpufleet.decide.serving import batching
 from gpufleet.decide.triton import profiles
@@ -31,15 +32,27 @@ _KEPT_AFTER_S = 600
 )
 @click.option("--concurrency", default="4,16", show_default=True, help="Requests at a time, one run each.")
 @click.option("--seconds", default=5.0, show_default=True, help="How long each run takes.")
+@click.option(
+    "--record-for",
+    metavar="TRITONSERVICE",
+    help="Another service with the same model, to which the slice that is measured is a choice.",
+)
 def profile(
-    service: str, model_name: str, namespace: str, batches: str, concurrency: str, seconds: float
+    service: str,
+    model_name: str,
+    namespace: str,
+    batches: str,
+    concurrency: str,
+    seconds: float,
+    record_for: str | None,
 ) -> None:
     """Measure MODEL of TRITONSERVICE under load of its own and record it as a ModelProfile.
 
     One pod of the service gets the load, from a Job beside it. Users of that pod will notice.
     """
     cluster = _Cluster(namespace)
-    owner = cluster.read_service(service)
+    measured = cluster.read_service(service)
+    owner = cluster.read_service(record_for) if record_for else measured
     pod = cluster.find_pod(service)
     sizes = ["--batches", batches, "--concurrency", concurrency, "--seconds", str(seconds)]
     url = f"{pod['status']['podIP']}:{names.TRITON_GRPC_PORT}"
@@ -56,7 +69,7 @@ def profile(
         raise click.ClickException(
             f"the load ended without a result: kubectl logs -n {namespace} job/{job['metadata']['name']}"
         )
-    record = build_record(owner, model_name, found, datetime.datetime.now(datetime.UTC))
+    record = build_record(owner, model_name, found, datetime.datetime.now(datetime.UTC), measured)
     cluster.apply_profile(record)
     _print(record)
 
@@ -85,14 +98,22 @@ def build_job(namespace: str, service: str, image: str, args: list[str]) -> dict
 
 
 def build_record(
-    owner: dict[str, Any], model_name: str, found: dict[str, Any], now: datetime.datetime
+    owner: dict[str, Any],
+    model_name: str,
+    found: dict[str, Any],
+    now: datetime.datetime,
+    measured: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The ModelProfile, owned by the service. Raises click.ClickException where no line can be fitted."""
+    """The ModelProfile, owned by the service, of the hardware of the one that was `measured`.
+
+    Raises click.ClickException where no line can be fitted, or the owner has no such model.
+    """
     batches = tuple(models.BatchTime(**one) for one in found["points"])
     points = profiles.pool_points([models.Measured(profiles.SHORTEST_S, batches=batches)])
     service = triton_service.TritonService.model_validate(owner)
-    assignment = service.status.assignment
-    hardware = profiles.describe_hardware(assignment.accelerator if assignment else None)
+    if model_name not in (one.name for one in service.spec.models):
+        raise click.ClickException(f"TritonService {service.metadata.name} has no model {model_name}")
+    hardware = capacity.find_hardware(triton_service.TritonService.model_validate(measured or owner))
     spec = profiles.build(service.metadata.name, model_name, hardware, found["instances"], points, now)
     if spec is None:
         raise click.ClickException(
@@ -100,7 +121,7 @@ def build_record(
         )
     load = [model_profile.LoadPoint.model_validate(one) for one in found["load"]]
     spec = spec.model_copy(update={"source": "Load", "load": load})
-    name = batching.profile_name(service.metadata.name, model_name)
+    name = batching.profile_name(service.metadata.name, model_name, hardware)
     labels = {names.SERVICE_LABEL: service.metadata.name}
     metadata = resources.build_meta(name, service.metadata.namespace, labels)
     reference = resources.build_owner_reference(

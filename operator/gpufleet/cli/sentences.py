@@ -108,10 +108,14 @@ def tell_servers(service: triton_service.TritonService) -> Iterator[str]:
 
 
 def tell_size(service: triton_service.TritonService) -> Iterator[str]:
-    """The advice on the MIG profile, where there is any."""
+    """The advice on the MIG profile, and which slice costs least, where there is any."""
     told = service.status.right_sizing
     if told is not None:
         yield f"Right size, advice only. {told.reason}: {end(told.message)}"
+    choice = service.status.slice_choice
+    if choice is not None:
+        moved = f" It was moved at {choice.moved_at:%Y-%m-%d %H:%M} UTC." if choice.moved_at else ""
+        yield f"Slice by cost. {choice.reason}: {end(choice.message)}{moved}"
 
 
 def tell_signals(told: Told, now: datetime.datetime) -> Iterator[str]:

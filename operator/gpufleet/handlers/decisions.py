@@ -9,7 +9,7 @@ from typing import Any
 from gpufleet import runtime
 from gpufleet.api import triton_service
 from gpufleet.decide.autoscaling import overview
-from gpufleet.decide.placement import brakes, whatif
+from gpufleet.decide.placement import brakes, disruption, whatif
 
 Answer = tuple[int, dict[str, Any]]
 """HTTP status and body."""
@@ -30,7 +30,9 @@ def take(running: runtime.Runtime) -> whatif.Present:
 def read(present: whatif.Present, query: Mapping[str, str]) -> Answer:
     """All scaled services; `namespace` and `name` choose among them."""
     chosen = [one for one in present.view.services if _is_asked(one, query)]
-    return 200, overview.build(present.view, present.look, present.scaled, present.now, chosen)
+    ledger = disruption.read(present.view, present.limits.disruption_gpus_per_hour, present.now)
+    body = overview.build(present.view, present.look, present.scaled, present.now, chosen)
+    return 200, {**body, "disruption": ledger.to_wire()}
 
 
 def suppose(present: whatif.Present, query: Mapping[str, str]) -> Answer:

@@ -12,7 +12,12 @@ from gpufleet.state import fleet, names
 
 _log = logging.getLogger(__name__)
 
-_NODE_ANNOTATIONS = (names.MIG_WANTED_ANNOTATION, names.MIG_CHANGE_ANNOTATION, names.MIG_HOLD_ANNOTATION)
+_NODE_ANNOTATIONS = (
+    names.MIG_WANTED_ANNOTATION,
+    names.MIG_CHANGE_ANNOTATION,
+    names.MIG_HOLD_ANNOTATION,
+    names.MIG_CUTS_ANNOTATION,
+)
 
 
 class _Taint(wire.Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
@@ -17,18 +17,18 @@ class Profiles:
         self._held = held
         self._known: dict[str, tuple[str, model_profile.ModelProfileSpec | None]] = {}
 
-    def read(self, owners: Iterable[str]) -> Mapping[str, Mapping[str, model_profile.ModelProfileSpec]]:
-        """By the owner's UID and the model's name; one that does not parse is left out."""
+    def read(self, owners: Iterable[str]) -> Mapping[str, Sequence[model_profile.ModelProfileSpec]]:
+        """By the owner's UID, in the order of their names; one that does not parse is left out."""
         known: dict[str, tuple[str, model_profile.ModelProfileSpec | None]] = {}
-        found: dict[str, dict[str, model_profile.ModelProfileSpec]] = {}
+        found: dict[str, list[model_profile.ModelProfileSpec]] = {}
         for owner in owners:
-            for raw in self._held.group(owner):
+            for raw in sorted(self._held.group(owner), key=lambda one: str(one["metadata"]["name"])):
                 uid, version = raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]
                 before = self._known.get(uid)
                 spec = before[1] if before and before[0] == version else _parse(raw)
                 known[uid] = (version, spec)
                 if spec is not None:
-                    found.setdefault(owner, {})[spec.model] = spec
+                    found.setdefault(owner, []).append(spec)
         self._known = known
         return found
 

@@ -48,6 +48,12 @@ AUTOSCALER_WANTED = prometheus_client.Gauge(
 AUTOSCALER_GRANTED = prometheus_client.Gauge(
     "gpufleet_autoscaler_granted_servers", "Servers that all clamps have left of them.", ["mode"]
 )
+DISRUPTION_GPUS = prometheus_client.Gauge(
+    "gpufleet_disruption_gpus", "GPUs given up within the last hour, by the act that took them.", ["act"]
+)
+DISRUPTION_LIMIT = prometheus_client.Gauge(
+    "gpufleet_disruption_limit_gpus", "GPUs that may be given up within an hour; 0 where that is not limited."
+)
 MIG_ROUND_SECONDS = prometheus_client.Histogram(
     "gpufleet_mig_round_duration_seconds", "Time of one look at the MIG layouts of the whole fleet."
 )

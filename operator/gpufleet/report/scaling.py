@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gpufleet.decide.autoscaling import memories, policy, scaler
+from gpufleet.decide.placement import disruption
 from gpufleet.report import metrics
 
 MODES = ("Active", "Advisory")
@@ -23,8 +24,11 @@ WATCHED = (
 """Reasons that are 0 where nobody has them: a series that is not there alerts nobody."""
 
 
-def note(found: memories.Pass) -> None:
+def note(found: memories.Pass, ledger: disruption.Ledger) -> None:
     """Sets the gauges; what no service has any more is gone or 0."""
+    metrics.DISRUPTION_LIMIT.set(ledger.limit_gpus)
+    for act in disruption.ACTS:
+        metrics.DISRUPTION_GPUS.labels(act).set(ledger.spent.get(act, 0.0))
     types = Counter((one.mode, found.readings[uid].offered.kind) for uid, one in found.scalings.items())
     for mode in MODES:
         scaled = [one for one in found.scalings.values() if one.mode == mode]

@@ -34,7 +34,7 @@ class Shipped:
         replicas: int = 1,
         profile: model_profile.ModelProfileSpec | None = None,
     ) -> None:
-        self._profiles = {_UID: {profile.model: profile}} if profile else {}
+        self._profiles = {_UID: [profile]} if profile else {}
         self._service = _build_service(spec, replicas)
         self._places = places
         self._memories: memories.Memories = {}

@@ -119,6 +119,8 @@ class Change:
     attempt: int = 1
     trouble: str = ""
     """Reason of a rollback or a hand-over."""
+    affected: int = 0
+    """GPUs that it takes away while it is carried out; 0: those that differ."""
 
     @property
     def target(self) -> Layout | None:
@@ -140,6 +142,11 @@ class Change:
         """GPUs that change; those of the node where it is not known what there was."""
         return self.to.changed_from(self.back or Layout())
 
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it takes away for a while."""
+        return self.affected or len(self.touched)
+
     def to_text(self) -> str:
         wire = {
             "phase": self.phase,
@@ -156,6 +163,7 @@ class Change:
             "bootID": self.boot_id,
             "attempt": self.attempt,
             "trouble": self.trouble,
+            "affected": self.affected,
         }
         return _dump({key: value for key, value in wire.items() if value is not None})
 
@@ -182,6 +190,7 @@ class Change:
                 boot_id=str(wire.get("bootID", "")),
                 attempt=int(wire.get("attempt", 1)),
                 trouble=str(wire.get("trouble", "")),
+                affected=int(wire.get("affected", 0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"not a change of ours: {error}") from error
@@ -206,6 +215,43 @@ class Hold:
             return cls(_moment(wire["until"]), int(wire["attempts"]), str(wire.get("reason", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"not a hold of ours: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cut:
+    """GPUs of a node that a change took away, from this moment on."""
+
+    at: datetime.datetime
+    gpus: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cuts:
+    """Those of a node that are not long ago."""
+
+    made: tuple[Cut, ...] = ()
+
+    def has(self, change: Change) -> bool:
+        """Whether the change is among them; a node has one at a time."""
+        return any(one.at >= change.began for one in self.made)
+
+    def note(self, change: Change, now: datetime.datetime, since: datetime.datetime) -> Cuts:
+        """With the change, once; without what was before `since`."""
+        kept = tuple(one for one in self.made if one.at > since)
+        return Cuts(kept) if self.has(change) else Cuts((*kept, Cut(now, change.gpus)))
+
+    def to_text(self) -> str:
+        return _dump({"made": [{"at": _stamp(one.at), "gpus": one.gpus} for one in self.made]})
+
+    @classmethod
+    def from_text(cls, text: str) -> Cuts:
+        """Raises RecordError."""
+        wire = _load(text)
+        try:
+            made = tuple(Cut(_moment(one["at"]), max(0, int(one["gpus"]))) for one in wire["made"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"not cuts of ours: {error}") from error
+        return cls(made)
 
 
 def _dump(wire: Mapping[str, Any]) -> str:

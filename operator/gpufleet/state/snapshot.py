@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpufleet.api import gpu_pool, model_profile, training_job, triton_service
 from gpufleet.state import fleet
@@ -28,10 +28,8 @@ class Snapshot:
     priorities: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Values of the PriorityClasses by name; that of the cluster's default under the empty name."""
 
-    profiles: Mapping[str, Mapping[str, model_profile.ModelProfileSpec]] = dataclasses.field(
-        default_factory=dict
-    )
-    """How long models take for a batch, by the UID of their service and their name."""
+    profiles: Mapping[str, Sequence[model_profile.ModelProfileSpec]] = dataclasses.field(default_factory=dict)
+    """How long models take for a batch, by the UID of their service; of a model one for each hardware."""
 
     def nodes_of(self, pool: gpu_pool.GPUPool) -> tuple[fleet.Node, ...]:
         """Nodes that carry every label of the pool's selector."""

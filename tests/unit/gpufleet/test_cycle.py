@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from gpufleet import cycle, kube, runtime, settings, worker
-from gpufleet.api import meta
+from gpufleet.api import meta, triton_service
 from gpufleet.apply import assignments
 from gpufleet.decide.autoscaling import recall
 from gpufleet.decide.mig import advising, rightsizing
+from gpufleet.decide.placement.slices import choosing, judging
 from gpufleet.observe import cluster
 from gpufleet.state import assignment, names, samples
 from tests import builders, builders_api
@@ -189,6 +190,32 @@ async def test_advice_on_the_slice_is_written_beside_the_assignment() -> None:
     }  # fmt: skip
     assert case.client.managers[-1] == (names.SIZING_FIELD_MANAGER, True)
     assert case.assignment("a")["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "resource", "told"),
+    [
+        pytest.param(judging.CHEAPER, "nvidia.com/mig-1g.10gb", True, id="advice"),
+        pytest.param(judging.MOVED, "nvidia.com/mig-3g.40gb", True, id="moved, and its assignment says so"),
+        pytest.param(judging.MOVED, "nvidia.com/mig-1g.10gb", False, id="the assignment was not written"),
+    ],
+)
+async def test_a_choice_is_told_and_a_move_only_once_it_is_one(reason: str, resource: str, told: bool) -> None:
+    case = Case()
+    path = kube.path(meta.API_VERSION, "TritonService", "team", "a")
+    assigned = {"resource": "nvidia.com/mig-3g.40gb", "count": 1}
+    raw = case.client.objects[path] | {"status": {"assignment": {"replicas": 1, "accelerator": assigned}}}
+    case.client.objects[path] = raw
+    case.cluster.note_event("TritonService", "MODIFIED", raw)
+    service = builders.make_service("a", "team")
+    choice = triton_service.SliceChoice(reason=reason, message="why", resource=resource, servers=3)
+    chosen = choosing.Chosen((choosing.Wanted(service, choice),))
+    await cycle._write_choices(chosen, case.runtime)
+    status = case.client.objects[path]["status"]
+    assert ("sliceChoice" in status) == told
+    if told:
+        assert status["sliceChoice"] == choice.to_wire()
+        assert (names.SLICES_FIELD_MANAGER, True) in case.client.managers
 
 
 @pytest.mark.parametrize(

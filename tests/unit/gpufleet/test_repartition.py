@@ -13,7 +13,7 @@ import pytest
 from gpufleet import kube, repartition, runtime, settings, worker
 from gpufleet.decide.mig.repartition import reasons
 from gpufleet.observe import cluster
-from gpufleet.state import names
+from gpufleet.state import mig, names
 from tests import builders, builders_api
 from tests.unit.gpufleet.observe import fakes
 
@@ -118,9 +118,11 @@ def make_pod(name: str, resource: str, node: str = "") -> dict[str, Any]:
 class Case:
     """A pool that acts, a node of seven small slices, and a pod that waits for a large one."""
 
-    def __init__(self, **policy: Any) -> None:
+    def __init__(self, budget_gpus: float = 0.0, **policy: Any) -> None:
         self.server = Server()
-        options = settings.Settings(mig_settle_s=0, mig_config_settle_s=0, mig_confirm_s=0)
+        options = settings.Settings(
+            mig_settle_s=0, mig_config_settle_s=0, mig_confirm_s=0, disruption_gpus_per_hour=budget_gpus
+        )
         self.clock = fakes.ManualClock()
         self.cluster = cluster.Cluster(self.server, options, self.clock)  # type: ignore[arg-type]
         self.runtime = runtime.Runtime(
@@ -265,6 +267,42 @@ async def test_a_write_that_fails_is_tried_again_and_ends_no_pass(error: kube.Ap
     case.server.failing.clear()
     assert "patch nodes/n" in await case.run()
     assert taints(case) == ["other", names.REPARTITION_TAINT]
+
+
+async def test_the_budget_of_an_hour_stands_on_the_node() -> None:
+    """The next change needs as much again; another operator knows no less."""
+    case = Case(budget_gpus=1.0)
+    for _ in range(4):
+        await case.run()
+    case.manage("3g.40gb", "3g.40gb")
+    for _ in range(2):
+        await case.run()
+    assert names.MIG_CHANGE_ANNOTATION not in case.node["metadata"]["annotations"]
+    case.set_pool(mode="Static", act="Active", layout=[{"profile": "1g.10gb", "count": 7}])
+    case.runtime.round = None
+    await case.run()
+    assert names.MIG_CHANGE_ANNOTATION not in case.node["metadata"]["annotations"]
+    assert case.status["keptOut"] == [{"reason": reasons.DISRUPTION_BUDGET, "nodes": 1, "example": "n"}]
+    case.clock.time_s += 3601.0
+    await case.run()
+    assert names.MIG_CHANGE_ANNOTATION in case.node["metadata"]["annotations"]
+
+
+async def test_what_others_take_while_it_is_planned_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass over the fleet writes between the plan and the first step."""
+    case = Case(budget_gpus=1.0)
+    decide = repartition.rounds.decide
+
+    def decide_late(*args: Any) -> Any:
+        found = decide(*args)
+        other = make_node(**{names.MIG_CUTS_ANNOTATION: mig.Cuts((mig.Cut(case.clock.now(), 1),)).to_text()})
+        other["metadata"] |= {"name": "other", "uid": "uid-other", "resourceVersion": "1"}
+        case.cluster._nodes.put(other)
+        return found
+
+    monkeypatch.setattr(repartition.rounds, "decide", decide_late)
+    assert await case.run() == ["apply p/status"]
+    assert taints(case) == ["other"]
 
 
 async def test_an_operator_that_starts_anew_goes_on() -> None:

@@ -123,7 +123,7 @@ def find(
     learnt: Learnt,
 ) -> Capacity | None:
     """None where nothing is known yet; `capacities` are those of models alone in a server."""
-    if (alone := _mix(service, found, capacities)) is not None:
+    if (alone := mix(service, found, capacities)) is not None:
         return Capacity(learnt.bound(alone), "Profile")
     load = _load_per_server(found)
     if load is None or found.busy.value is None or not found.ready:
@@ -135,21 +135,29 @@ def find(
     return Capacity(learnt.bound(load * BUSY_AT_OBJECTIVE / min(1.0, busy)), "Learnt")
 
 
+def find_hardware(service: triton_service.TritonService) -> str:
+    """What its servers run on, as a profile names it."""
+    assignment = service.status.assignment
+    return profiles.describe_hardware(assignment.accelerator if assignment else None)
+
+
 def ask(
-    service: triton_service.TritonService, known: Mapping[str, model_profile.ModelProfileSpec]
+    service: triton_service.TritonService,
+    known: Iterable[model_profile.ModelProfileSpec],
+    hardware: str | None = None,
 ) -> Iterator[tuple[str, Question]]:
-    """(model, question) for each model with a profile of the hardware that it runs on."""
+    """(model, question) for each model with a profile of this hardware, by default that of its servers."""
     objective = service.spec.objective
     if objective is None:
         return
-    assigned = service.status.assignment.accelerator if service.status.assignment else None
-    hardware = profiles.describe_hardware(assigned)
+    where = find_hardware(service) if hardware is None else hardware
+    by_model = {one.model: one for one in known if one.hardware == where}
     latency = objective.latency
     aim = searches.Objective(tuning.QUANTILES[latency.percentile], latency.target_milliseconds / 1000)
     tunings = {one.name: one.tuning for one in service.status.models}
     for one in service.spec.models:
-        profile = known.get(one.name)
-        if profile is None or profile.hardware != hardware:
+        profile = by_model.get(one.name)
+        if profile is None:
             continue
         chosen = tunings.get(one.name)
         yield (
@@ -180,7 +188,7 @@ def _read_setting(one: model.Model, chosen: tuning.TuningStatus | None) -> servi
     return service_time.Setting(max(1, one.max_batch_size), delay_s, instances, preferred)
 
 
-def _mix(
+def mix(
     service: triton_service.TritonService, found: signals.Readings, capacities: Mapping[str, float]
 ) -> float | None:
     """Requests per second of one server that shares its time among models: λ / Σ(λₘ / Cₘ).

@@ -45,6 +45,8 @@ class Remembered:
     """Number of the last look that taught anything."""
     carries: float = 0.0
     """Requests per second of one server, when it was known last."""
+    hardware: str = ""
+    """Of the servers; what one carries is learnt anew on another."""
 
 
 Memories = Mapping[str, Remembered]
@@ -118,7 +120,7 @@ def _scale(
     seen = signals.read(pods, look, capacity.find_delay_s(service))
     readings = signals.multiply(seen, rate)
     known = _remember(service, before, pods, seen, look.number, current, now_s)
-    asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, {})))
+    asked = dict(capacity.ask(service, view.profiles.get(service.metadata.uid, ())))
     carried = {name: answers[question] for name, question in asked.items() if question in answers}
     past = weighing.Past(known.history, known.rehearsed, known.learnt, known.starts.p90_s())
     demand = weighing.weigh(service, seen, carried, past, now_s, rate)
@@ -167,6 +169,9 @@ def _remember(
     known = dataclasses.replace(
         known, windows=windows, replicas=current, starts=known.starts.note(pods, now_s)
     )
+    hardware = capacity.find_hardware(service)
+    if hardware != known.hardware:
+        known = dataclasses.replace(known, hardware=hardware, learnt=capacity.Learnt(), carries=0.0)
     if look == known.look:
         return known
     offered = readings.offered

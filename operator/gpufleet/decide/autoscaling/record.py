@@ -20,7 +20,8 @@ _TOLD = (
 """Why a number stays that should move; rates and windows pass by themselves."""
 _RAISES = (scaler.SCHEDULED, sleep.WOKEN)
 """Floors that are the cause of a growth, where no signal is."""
-_KEPT = 10
+KEPT = 10
+"""Decisions that the record has room for."""
 
 
 def build_status(
@@ -42,10 +43,27 @@ def build_status(
     if has_moved and scaling.mode == "Advisory" and newest is not None and not is_new:
         has_moved = False
     if has_moved or (is_new and not is_rest):
-        kept = [decided, *kept][:_KEPT]
+        kept = _trim([decided, *kept], now)
     return autoscaling.AutoscalingStatus(
         mode=scaling.mode, replicas=scaling.replicas, decisions=kept, woken=scaling.mark
     )
+
+
+def counts(decision: autoscaling.ScalingDecision, now: datetime.datetime) -> bool:
+    """Whether it counts in the disruption budget."""
+    is_recent = (now - decision.time).total_seconds() < scaler.BUDGET_S
+    return decision.reason == scaler.SCALED_DOWN and is_recent
+
+
+def _trim(
+    decisions: list[autoscaling.ScalingDecision], now: datetime.datetime
+) -> list[autoscaling.ScalingDecision]:
+    """The newest; of those that are too many, what the budget counts goes last."""
+    while len(decisions) > KEPT:
+        rest = [one for one in decisions[1:] if not counts(one, now)]
+        gone = (rest or decisions)[-1]
+        decisions = [one for one in decisions if one is not gone]
+    return decisions
 
 
 def _decide(scaling: scaler.Scaling, now: datetime.datetime) -> autoscaling.ScalingDecision:

@@ -19,6 +19,8 @@ SCALED_UP = "ScaledUp"
 SCALED_DOWN = "ScaledDown"
 SCHEDULED = "Scheduled"
 DISRUPTION_BUDGET = "DisruptionBudget"
+BUDGET_S = 3600.0
+"""How long a server that has gone counts in the disruption budget."""
 SURGE_LIMIT = "SurgeLimit"
 
 

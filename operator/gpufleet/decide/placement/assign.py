@@ -15,9 +15,10 @@ from gpufleet.api import reasons, training_job, triton_service
 from gpufleet.decide.autoscaling import memories as counting
 from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.placement import accelerators as resolving
-from gpufleet.decide.placement import booking, brakes, growth, promises, surge
+from gpufleet.decide.placement import booking, brakes, disruption, growth, promises, surge
 from gpufleet.decide.placement.gangs import admission, lines, waiting
 from gpufleet.decide.placement.gangs import order as orders
+from gpufleet.decide.placement.slices import choosing
 from gpufleet.state import assignment as assignments
 from gpufleet.state import snapshot
 
@@ -47,25 +48,27 @@ def plan(
     scalings: Mapping[str, scaler.Scaling],
     now: datetime.datetime,
     limits: brakes.Limits = brakes.NONE,
+    ledger: disruption.Ledger | None = None,
+    moves: Mapping[str, choosing.Move] | None = None,
     kept: lines.Lines | None = None,
 ) -> Plan:
-    """As `assign`, with what became of the scalings on the way.
+    """As `assign`, with what became of the scalings on the way; without a `ledger` the view's is read.
 
-    `kept` are the lines of the last pass, which this one brings up to date; it decides the same without.
+    `moves` are of services that get another accelerator, by UID. `kept` are the lines of the last pass, which
+    this one brings up to date; it decides the same without.
     """
     kept = lines.Lines() if kept is None else kept
     kept.follow(view.jobs, orders.ByPriority(view))
-    budget = limits.disruption_gpus_per_hour
-    spent = brakes.spent_on_gangs(kept.ours, now) if budget > 0 else 0.0
-    scalings = brakes.limit_shrinking(view.services, scalings, budget, now, spent)
+    known = ledger or disruption.read(view, limits.disruption_gpus_per_hour, now)
+    scalings, known = disruption.limit_shrinking(view.services, scalings, known, now)
     resolver = resolving.Resolver(view)
     pods = promises.PodsByOwner(view.pods)
     services = [
-        (service, _assign_service(service, view, resolver, pods, scalings)) for service in view.services
+        (service, _move(service, _assign_service(service, view, resolver, pods, scalings), moves or {}))
+        for service in view.services
     ]
     books = booking.Books(view)
-    left = brakes.count_left(view, scalings, budget, now)
-    gangs = admission.Admission(view, kept, resolver, books, pods, limits, left, now)
+    gangs = admission.Admission(view, kept, resolver, books, pods, limits, known.left_gpus, now)
     gangs.settle()
     lacking = books.book_all(promises.of_services(services, pods))
     services = list(surge.grant(services, books, pods, lacking))
@@ -125,6 +128,20 @@ def _assign_service(
         message=refusal.message if refusal else "",
         rollout=request,
         surge=extra,
+    )
+
+
+def _move(
+    service: triton_service.TritonService,
+    given: triton_service.ServiceAssignment,
+    moves: Mapping[str, choosing.Move],
+) -> triton_service.ServiceAssignment:
+    """With another slice: as many servers as carry the load there, and no fewer than before."""
+    move = moves.get(service.metadata.uid)
+    if move is None or given.accelerator is None:
+        return given
+    return given.model_copy(
+        update={"accelerator": move.accelerator, "replicas": max(given.replicas, move.servers)}
     )
 
 

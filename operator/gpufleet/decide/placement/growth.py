@@ -47,7 +47,9 @@ def grant(
         if scaling.mode == "Active":
             more = starting.take(given.accelerator, scaling.replicas - scaling.before)
             scaling = scaling.clamp(scaler.SURGE_LIMIT, scaling.before + more, starting.describe())
-            given = given.model_copy(update={"replicas": max(scaling.before, scaling.replicas)})
+            given = given.model_copy(
+                update={"replicas": max(given.replicas, scaling.before, scaling.replicas)}
+            )
         yield service, given, scaling
 
 

@@ -57,18 +57,16 @@ def read_tunings(service: triton_service.TritonService) -> Tunings:
 def plan(view: view.ServiceView, pods: Sequence[fleet.Pod], published: str, now: datetime.datetime) -> Plan:
     """One step of every tuned model; `published` is the revision of the list that the pods have now."""
     service = view.service
-    live = _read_profiles(view)
     listed = {one.name for one in service.spec.models}
-    keep = frozenset(
-        children.ChildRef(model_profile.KIND, profile_name(service.metadata.name, name))
-        for name in live.keys() & listed
-    )
+    live = {name: spec for name, spec in _read_profiles(view).items() if spec.model in listed}
+    keep = frozenset(children.ChildRef(model_profile.KIND, name) for name in live)
     if service.spec.objective is None:
         return Plan(keep=keep)
     before = read_tunings(service)
     assignment = service.status.assignment
     assigned = assignment.accelerator if assignment else None
     hardware = profiles.describe_hardware(assigned)
+    here = {spec.model: spec for spec in live.values() if spec.hardware == hardware}
     facts = {
         one.name: tuned.Facts(
             service=service.metadata.name,
@@ -77,7 +75,7 @@ def plan(view: view.ServiceView, pods: Sequence[fleet.Pod], published: str, now:
             hardware=hardware,
             pods=_read_pods(view, pods, one.name, published),
             most_copies=memory.limit_copies(service, assigned, one.name),
-            profile=live.get(one.name),
+            profile=here.get(one.name),
             before=before.get(one.name),
             answers=view.answers,
         )
@@ -138,7 +136,7 @@ def _read_pods(
 
 
 def _read_profiles(view: view.ServiceView) -> dict[str, model_profile.ModelProfileSpec]:
-    """The live profiles by model; one that does not parse is measured anew."""
+    """The live profiles by their objects' names; one that does not parse is measured anew."""
     found = {}
     for child in view.children:
         if child.kind != model_profile.KIND or child.is_deleting:
@@ -147,21 +145,21 @@ def _read_profiles(view: view.ServiceView) -> dict[str, model_profile.ModelProfi
             spec = model_profile.ModelProfileSpec.model_validate(child.body["spec"])
         except pydantic.ValidationError:
             continue
-        if child.name == profile_name(view.service.metadata.name, spec.model):
-            found[spec.model] = spec
+        if child.name == profile_name(view.service.metadata.name, spec.model, spec.hardware):
+            found[child.name] = spec
     return found
 
 
-def profile_name(service: str, model_name: str) -> str:
-    """A model's name may have capitals, and be longer than an object's."""
-    return f"{service}-{meta.short_hash(model_name)}"
+def profile_name(service: str, model_name: str, hardware: str) -> str:
+    """One for each hardware. A model's name may have capitals, and be longer than an object's."""
+    return f"{service}-{meta.short_hash([model_name, hardware])}"
 
 
 def _build_profile(
     service: triton_service.TritonService, profile: model_profile.ModelProfileSpec
 ) -> Mapping[str, Any]:
     metadata = service.metadata
-    name = profile_name(metadata.name, profile.model)
+    name = profile_name(metadata.name, profile.model, profile.hardware)
     return {
         "apiVersion": api_meta.API_VERSION,
         "kind": model_profile.KIND,

@@ -215,6 +215,6 @@ def _wait(
 
 def _keep_rest(service: triton_service.TritonService, changes: Mapping[str, Any]) -> Mapping[str, Any]:
     """The status as it was, with these fields changed; what the cycle writes stays its own."""
-    cycles = {"assignment": None, "autoscaling": None, "right_sizing": None}
+    cycles = {"assignment": None, "autoscaling": None, "right_sizing": None, "slice_choice": None}
     before = service.status.model_copy(update=cycles).to_wire()
     return {**before, "observedGeneration": service.metadata.generation, **changes}

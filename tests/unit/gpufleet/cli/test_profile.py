@@ -35,6 +35,26 @@ def test_the_record_is_the_services_and_holds_what_was_measured() -> None:
     assert [one.to_wire() for one in spec.load] == [LOAD]
 
 
+def test_a_slice_that_another_service_has_is_recorded_as_a_choice() -> None:
+    small = builders_api.make_service("small", "team")
+    assigned = {"resource": "nvidia.com/mig-1g.10gb", "count": 1, "products": ["NVIDIA-H100-80GB-HBM3"]}
+    small["metadata"] |= {"uid": "u-2"}
+    small["status"] = {"assignment": {"replicas": 1, "accelerator": assigned}}
+    points = measured((1, 200, 25_000), (4, 50, 40_000))
+    name = owner()["spec"]["models"][0]["name"]
+    record = profile.build_record(owner(), name, points, NOW, small)
+    assert record["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+    assert record["spec"]["service"] == "vision"
+    assert record["spec"]["hardware"] == "1 × nvidia.com/mig-1g.10gb on NVIDIA-H100-80GB-HBM3"
+    here = profile.build_record(owner(), name, points, NOW)
+    assert here["metadata"]["name"] != record["metadata"]["name"]
+
+
+def test_a_model_that_the_service_lacks_is_not_recorded() -> None:
+    with pytest.raises(click.ClickException, match="no model other"):
+        profile.build_record(owner(), "other", measured((1, 200, 25_000), (4, 50, 40_000)), NOW)
+
+
 def test_one_size_is_no_line() -> None:
     with pytest.raises(click.ClickException, match="--batches"):
         profile.build_record(owner(), "m", measured((1, 500, 25_000)), NOW)

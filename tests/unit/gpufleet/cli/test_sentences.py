@@ -388,3 +388,27 @@ def test_any_record_can_be_told(decision: dict[str, Any]) -> None:
     assert told[0] == "default/vision has 2 servers, 1 ready."
     assert any(line.startswith("So ") for line in told)
     assert told[-1].endswith(f"{decision['reason']}: {decision.get('message', '')}")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param({}, "", id="nothing is advised"),
+        pytest.param(
+            {"sliceChoice": {"reason": "CheaperSlice", "message": "14 % less"}},
+            "Slice by cost. CheaperSlice: 14 % less.",
+            id="another slice",
+        ),
+        pytest.param(
+            {
+                "rightSizing": {"reason": "RightSized", "message": "3g.40gb is right"},
+                "sliceChoice": {"reason": "SliceChanged", "message": "so", "movedAt": NOW},
+            },
+            "Right size, advice only. RightSized: 3g.40gb is right.\n"
+            "Slice by cost. SliceChanged: so. It was moved at 2030-01-01 12:00 UTC.",
+            id="both, and it was moved",
+        ),
+    ],
+)
+def test_what_is_said_of_its_slice(status: dict[str, Any], expected: str) -> None:
+    assert lines(sentences.tell_size(make_service(status=status))) == expected

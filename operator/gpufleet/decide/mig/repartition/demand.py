@@ -12,6 +12,7 @@ from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.mig import catalogue, devices
 from gpufleet.decide.mig.repartition import facts as reading
 from gpufleet.decide.placement import accelerators as resolving
+from gpufleet.decide.placement.slices import judging
 from gpufleet.decide.training import lifecycle, outcome
 from gpufleet.state import fleet, names, snapshot
 
@@ -137,6 +138,18 @@ def _of_services(
             extra = _find_clamped(scalings.get(service.metadata.uid))
             fitting = (one for one in nodes if resolving.fits_node(given.accelerator, one.node))
             yield profile, extra, _with_profile(fitting, profile)
+        yield from _of_choice(service, block, nodes)
+
+
+def _of_choice(
+    service: triton_service.TritonService, block: accelerators.Accelerator, nodes: Sequence[reading.Facts]
+) -> Found:
+    """Slices that a service would move to if they were there; idle ones serve it as they serve anybody."""
+    told = service.status.slice_choice
+    profile = catalogue.profile_of_resource(told.resource) if told else None
+    if told is not None and told.reason == judging.LACKING and profile:
+        wanted = accelerators.Accelerator(device_class=block.device_class, mig_profile=profile)
+        yield from _of_block(wanted, told.servers, nodes)
 
 
 def _find_clamped(scaling: scaler.Scaling | None) -> int:

@@ -42,6 +42,7 @@ class Facts:
     change: mig.Change | None = None
     wanted: mig.Wanted | None = None
     hold: mig.Hold | None = None
+    cuts: mig.Cuts = mig.Cuts()
     is_broken: bool = False
     """Whether the record of a change cannot be read."""
 
@@ -91,7 +92,16 @@ def read(node: fleet.Node, pods: Iterable[fleet.Pod]) -> Facts:
     change, is_broken = _read_record(node, names.MIG_CHANGE_ANNOTATION, mig.Change.from_text)
     wanted, _ = _read_record(node, names.MIG_WANTED_ANNOTATION, mig.Wanted.from_text)
     hold, _ = _read_record(node, names.MIG_HOLD_ANNOTATION, mig.Hold.from_text)
-    found = Facts(node, model, change=change, wanted=wanted, hold=hold, is_broken=is_broken)
+    cuts, _ = _read_record(node, names.MIG_CUTS_ANNOTATION, mig.Cuts.from_text)
+    found = Facts(
+        node,
+        model,
+        change=change,
+        wanted=wanted,
+        hold=hold,
+        cuts=cuts or mig.Cuts(),
+        is_broken=is_broken,
+    )
     stale = _why_stale(node, model)
     if node.devices is None or model is None or stale:
         known = _from_label(found)

@@ -61,7 +61,7 @@ def _fenced(facts: reading.Facts, change: mig.Change, context: Context, now: dat
     if waits is not None:
         return waits
     said = words.explain(reasons.LABELLED, facts)
-    return Verdict("Applying", reasons.LABELLED, said, Step("Label", records.label(change, now)))
+    return Verdict("Applying", reasons.LABELLED, said, Step("Label", records.label(facts, change, now)))
 
 
 def _find_end(facts: reading.Facts, change: mig.Change, context: Context) -> str | None:
@@ -110,7 +110,8 @@ def _find_wait(
     if holders:
         movable = [one.pod for one in holders if one.pod and one.can_go and not one.is_leaving]
         if context.drains and movable:
-            return wait(reasons.DRAINING, Step("Evict", evict=tuple(movable)), limits.grace_s)
+            cut = records.note_cut(facts, change, now)
+            return wait(reasons.DRAINING, Step("Evict", cut, tuple(movable)), limits.grace_s)
         return wait(reasons.AWAITING_PODS, None, limits.grace_s)
     if change.published is None:
         return wait(reasons.AWAITING_CONFIG, None, limits.grace_s)

@@ -16,6 +16,7 @@ HELD = "Held"
 ADVISORY = "Advisory"
 WINDOW_CLOSED = "WindowClosed"
 NODES_IN_FLIGHT = "NodesInFlight"
+DISRUPTION_BUDGET = "DisruptionBudget"
 CONFIG_MAP_FULL = "ConfigMapFull"
 CONFIG_MAP_UNREADABLE = "ConfigMapUnreadable"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 
+from gpufleet.decide.autoscaling import scaler
 from gpufleet.decide.mig.repartition import configs, steps
 from gpufleet.decide.mig.repartition import facts as reading
 from gpufleet.state import mig, names
@@ -12,6 +13,7 @@ from gpufleet.state import mig, names
 CHANGE = names.MIG_CHANGE_ANNOTATION
 WANTED = names.MIG_WANTED_ANNOTATION
 HOLD = names.MIG_HOLD_ANNOTATION
+CUTS = names.MIG_CUTS_ANNOTATION
 REQUESTED = names.DEVICES_REQUESTED_ANNOTATION
 
 
@@ -32,6 +34,7 @@ def begin(facts: reading.Facts, pool: str, target: mig.Layout, now: datetime.dat
         since=now,
         boot_id=facts.node.boot_id,
         attempt=facts.hold.attempts + 1 if facts.hold else 1,
+        affected=len(facts.find_affected(back, target)),
     )
     return steps.Patch({CHANGE: change.to_text(), REQUESTED: change.token}, fence=True)
 
@@ -46,11 +49,21 @@ def note_agreed(change: mig.Change, at: datetime.datetime | None) -> steps.Patch
     return steps.Patch({CHANGE: dataclasses.replace(change, agreed=at).to_text()})
 
 
-def label(change: mig.Change, now: datetime.datetime) -> steps.Patch:
+def note_cut(facts: reading.Facts, change: mig.Change, now: datetime.datetime) -> steps.Patch:
+    """That its GPUs go now, for the disruption budget; it is told once."""
+    if facts.cuts.has(change):
+        return steps.Patch()
+    since = now - datetime.timedelta(seconds=scaler.BUDGET_S)
+    return steps.Patch({CUTS: facts.cuts.note(change, now, since).to_text()})
+
+
+def label(facts: reading.Facts, change: mig.Change, now: datetime.datetime) -> steps.Patch:
     """The state that was said before is taken away with it: what comes is an answer."""
     applying = dataclasses.replace(change, phase="Applying", since=now, agreed=None)
+    wanted = mig.Wanted(change.to, change.config)
+    cut = note_cut(facts, change, now).annotations
     return steps.Patch(
-        {CHANGE: applying.to_text(), WANTED: mig.Wanted(change.to, change.config).to_text()},
+        {CHANGE: applying.to_text(), WANTED: wanted.to_text(), **cut},
         {names.MIG_CONFIG_LABEL: change.config, names.MIG_STATE_LABEL: None},
     )
 

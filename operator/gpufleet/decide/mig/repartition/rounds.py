@@ -8,12 +8,13 @@ import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpufleet.api import gpu_pool
-from gpufleet.decide.autoscaling import scaler, schedules
-from gpufleet.decide.mig.repartition import configs, machine, pools, reasons, reports
+from gpufleet.decide.autoscaling import scaler
+from gpufleet.decide.mig.repartition import begins, configs, machine, pools, reasons, reports
 from gpufleet.decide.mig.repartition import demand as waiting
 from gpufleet.decide.mig.repartition import facts as reading
 from gpufleet.decide.mig.repartition import refusals as refusing
 from gpufleet.decide.mig.repartition.steps import Context, Limits, Step, Verdict
+from gpufleet.decide.placement import disruption
 from gpufleet.state import fleet, mig, names, snapshot
 
 
@@ -26,6 +27,8 @@ class Order:
     step: Step
     context: Context
     layout: mig.Layout | None
+    gpus: int = 0
+    """GPUs that a change which begins takes away for a while."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Settings:
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     namespace: str = "gpu-operator"
+    disruption_gpus_per_hour: float = 0.0
+    """Of the whole fleet, and of all that disrupts; 0: no limit."""
 
 
 is_managed = pools.is_managed
@@ -86,7 +91,9 @@ def decide(
     needs = configs.find_needs(facts.values())
     file, trouble = _plan_file(live_file, needs)
     cases, wishes = _plan_pools(view, managed, by_pool, facts, scalings or {}, now)
-    contexts = _build_contexts(cases, wishes, facts, file, trouble, known, now)
+    ledger = disruption.read(view, known.disruption_gpus_per_hour, now)
+    beginning = begins.Begins(facts.values(), file, trouble, ledger, now)
+    contexts = _build_contexts(cases, wishes, file, beginning, known)
     verdicts = {
         name: machine.advance(one, contexts.get(name) or _orphan(file, known), now)
         for name, one in facts.items()
@@ -172,33 +179,19 @@ def _is_active(pool: gpu_pool.GPUPool) -> bool:
 def _build_contexts(
     cases: Mapping[str, pools.Case],
     wishes: Mapping[str, pools.Wish],
-    facts: Mapping[str, reading.Facts],
     file: configs.File | None,
-    trouble: reading.Trouble | None,
+    beginning: begins.Begins,
     settings: Settings,
-    now: datetime.datetime,
 ) -> dict[str, Context]:
-    """Begins are given out in order until the pool's cap, or the file's room, is reached."""
-    in_flight = collections.Counter(one.change.pool for one in facts.values() if one.change)
-    room = configs.LIMIT_BYTES - (file.size if file else configs.LIMIT_BYTES)
+    """Begins are given out in the order of pools, and of nodes by who holds them."""
     found: dict[str, Context] = {}
     for name, case in sorted(cases.items()):
         for one in sorted(case.nodes, key=_urgency):
             target = wishes[name].targets.get(one.node.name)
-            against = trouble or _find_against(case, now)
-            if target is not None and against is None and one.change is None:
-                needed = configs.measure(target) + configs.measure(one.layout or target)
-                if in_flight[name] >= case.policy.max_nodes_in_flight:
-                    against = _explain_cap(case)
-                elif needed > room:
-                    against = configs.explain_full(configs.LIMIT_BYTES - room + needed)
-                else:
-                    in_flight[name] += 1
-                    room -= needed
             found[one.node.name] = Context(
                 pool=name,
                 target=target,
-                against=against,
+                against=beginning.find_against(case, one, target),
                 published=file.published if file else frozenset(),
                 needed=_is_needed(one, case),
                 drains=case.policy.drain_policy == "Drain",
@@ -212,21 +205,6 @@ def _build_contexts(
 def _urgency(one: reading.Facts) -> tuple[int, str]:
     """Nodes that fewest pods hold are changed first."""
     return len(one.find_holders(one.holders)), one.node.name
-
-
-def _find_against(case: pools.Case, now: datetime.datetime) -> reading.Trouble | None:
-    if case.policy.act != "Active":
-        return reasons.ADVISORY, "spec.mig.act is Advisory: the plan is told, and nobody carries it out"
-    windows = case.policy.windows
-    if windows and not any(schedules.holds(one, now) for one in windows):
-        named = ", ".join(one.name for one in windows)
-        return reasons.WINDOW_CLOSED, f"changes may begin in {named} only"
-    return None
-
-
-def _explain_cap(case: pools.Case) -> reading.Trouble:
-    most = case.policy.max_nodes_in_flight
-    return reasons.NODES_IN_FLIGHT, f"spec.mig.maxNodesInFlight is {most}, and so many are being changed"
 
 
 def _is_needed(one: reading.Facts, case: pools.Case) -> bool:
@@ -269,4 +247,6 @@ def _order(
         if verdict.step is not None:
             one = facts[name]
             context = contexts.get(name) or _orphan(file, settings)
-            yield Order(name, one.node.uid, verdict.step, context, one.layout)
+            begun = context.target if verdict.step.kind == "Begin" else None
+            gpus = len(one.find_affected(one.layout, begun)) if begun else 0
+            yield Order(name, one.node.uid, verdict.step, context, one.layout, gpus)

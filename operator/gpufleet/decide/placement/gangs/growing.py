@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 
 from gpufleet.api import reasons, training_job
-from gpufleet.decide.placement import booking, brakes, promises
+from gpufleet.decide.autoscaling import scaler
+from gpufleet.decide.placement import booking, brakes, disruption, promises
 from gpufleet.decide.placement.gangs import ground as grounds
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import placed
@@ -83,6 +84,7 @@ class Grower:
             return
         placed.settle(more, need.assigned, self._ground, self._books)
         placement = given.placement and self._ground.describe(need.assigned, bound + Counter(more))
+        since = self._now - datetime.timedelta(seconds=scaler.BUDGET_S)
         message = f"from {given.workers} workers to {workers}: there is room that nobody waits for"
         yield (
             job,
@@ -91,7 +93,7 @@ class Grower:
                     "workers": workers,
                     "placement": placement,
                     "resized_at": self._now.replace(microsecond=0),
-                    "shed_workers": 0,
+                    "shed_workers": disruption.shed_lately(given, since),
                     "reason": reasons.GROWN,
                     "message": message,
                 }

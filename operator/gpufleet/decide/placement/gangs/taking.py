@@ -11,7 +11,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 from gpufleet.api import reasons, training_job
-from gpufleet.decide.placement import booking, brakes, promises
+from gpufleet.decide.autoscaling import scaler
+from gpufleet.decide.placement import booking, brakes, disruption, promises
 from gpufleet.decide.placement.gangs import ground as grounds
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
@@ -97,7 +98,9 @@ class Taker:
         assert given.accelerator is not None
         about = f"{need.job.metadata.namespace}/{need.job.metadata.name}, which is more urgent"
         lost = f"{victim.lost_gpu_s:.0f} GPU-seconds of work since the last checkpoint are done again"
-        changed = {"resized_at": self._now.replace(microsecond=0), "shed_workers": victim.shed}
+        since = self._now - datetime.timedelta(seconds=scaler.BUDGET_S)
+        shed = victim.shed + disruption.shed_lately(given, since)
+        changed = {"resized_at": self._now.replace(microsecond=0), "shed_workers": shed}
         if not victim.workers:
             message = f"its devices go to {about}; {lost}"
             changed |= {"workers": 0, "placement": None, "reason": reasons.PREEMPTED, "message": message}

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gpufleet.api import training_job
-from gpufleet.decide.placement import booking, brakes, promises
+from gpufleet.decide.placement import booking, brakes, disruption, promises
 from gpufleet.decide.placement.gangs import need as needs
 from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.decide.placement.gangs import placed
@@ -106,7 +106,7 @@ def _build(job: Job, own: Sequence[fleet.Pod], lost_s: float) -> Iterator[Victim
     given = job.status.assignment
     assert given is not None
     assert given.accelerator is not None
-    each = brakes.count_gpus(given.accelerator)
+    each = disruption.count_gpus(given.accelerator)
     lost_gpu_s = lost_s * each * given.workers
     smallest = layout.count_workers(job, job.spec.workers.min or given.workers, given.accelerator.count)
     for stay in {smallest, 0} if smallest < given.workers else {0}:

@@ -190,10 +190,10 @@ def test_the_question_is_about_what_runs(
 ) -> None:
     known = [{"name": "m", "state": "Ready", **({"tuning": status} if status else {})}]
     service = make({"name": "m", **model}, models=known)
-    [(name, question)] = capacity.ask(service, {"m": profile()})
+    [(name, question)] = capacity.ask(service, [profile()])
     asked = question.setting
     assert (name, asked.max_batch, asked.delay_s, asked.instances, asked.preferred) == ("m", *setting)
 
 
 def test_a_profile_of_other_hardware_says_nothing() -> None:
-    assert list(capacity.ask(make(), {"m": profile(hardware="1 × nvidia.com/gpu on any")})) == []
+    assert list(capacity.ask(make(), [profile(hardware="1 × nvidia.com/gpu on any")])) == []

@@ -44,7 +44,7 @@ class Fleet:
         self.now = NOW
         self.memories: memories.Memories = {}
         self.pods = [self.make_pod(number, ready=number < ready) for number in range(ready + starting)]
-        self.profiles = {service.metadata.uid: {"m": profile()}}
+        self.profiles = {service.metadata.uid: [profile()]}
         self.number = 0
 
     def make_pod(self, number: int, *, ready: bool) -> fleet.Pod:

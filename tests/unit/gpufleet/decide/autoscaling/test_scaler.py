@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import random
 from typing import Any
 
@@ -99,6 +100,23 @@ def test_advisory_computes_the_same_and_moves_nothing() -> None:
     assert (active.replicas, advisory.replicas) == (4, 2)
     assert advisory.step(**waiting(100)) == 4
     assert advisory.reasons() == active.reasons() == [scaler.SCALED_UP]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(30, 600))
+def test_what_the_budget_counts_stays_in_the_record(shrinks: list[bool], every_s: int) -> None:
+    """Whatever else is decided, as long as the number shrinks nine times within an hour at most."""
+    status, number = None, 100
+    for turn, is_less in enumerate(shrinks):
+        now = NOW + datetime.timedelta(seconds=turn * every_s)
+        after = number - 1 if is_less else number + 1
+        status = record.build_status(status, scaler.Scaling("Active", number, after, after), now)
+        number = after
+        last_hour = shrinks[: turn + 1][-math.ceil(scaler.BUDGET_S / every_s) :]
+        if sum(last_hour) >= record.KEPT:
+            return
+        assert sum(record.counts(one, now) for one in status.decisions) == sum(last_hour)
+        assert len(status.decisions) <= record.KEPT
+        assert status.decisions[0].time == now
 
 
 def test_the_record_changes_with_a_decision_and_not_with_a_sample() -> None:

@@ -211,7 +211,8 @@ def test_a_decision_carries_questions_profiles_and_status() -> None:
 
 
 def test_a_profile_that_somebody_measured_is_kept() -> None:
-    name = batching.profile_name("vision", "m")
+    name = batching.profile_name("vision", "m", "cpu")
+    smaller = batching.profile_name("vision", "m", "1 × nvidia.com/mig-1g.10gb on any")
     spec = {
         "service": "vision",
         "model": "m",
@@ -224,9 +225,14 @@ def test_a_profile_that_somebody_measured_is_kept() -> None:
         ],
         "fit": {"alphaMicroseconds": 20_000.0, "betaMicroseconds": 5_000.0, "rSquared": 1.0, "error": 0.0},
     }
-    child = builders.make_child("ModelProfile", name, spec=spec)
+    on_slice = {**spec, "hardware": "1 × nvidia.com/mig-1g.10gb on any"}
+    held = (
+        builders.make_child("ModelProfile", name, spec=spec),
+        builders.make_child("ModelProfile", smaller, spec=on_slice),
+        builders.make_child("ModelProfile", "another", spec=spec),
+    )
     given = builders.make_service(models=[{**TUNED, "batching": {}}])
-    found = batching.plan(view.ServiceView(given, children=(child,)), (), "r", builders.NOW)
-    assert {ref.name for ref in found.keep} == {name}
+    found = batching.plan(view.ServiceView(given, children=held), (), "r", builders.NOW)
+    assert {ref.name for ref in found.keep} == {name, smaller}, "one for each hardware"
     gone = builders.make_service(models=[{**TUNED, "name": "other"}])
-    assert not batching.plan(view.ServiceView(gone, children=(child,)), (), "r", builders.NOW).keep
+    assert not batching.plan(view.ServiceView(gone, children=held), (), "r", builders.NOW).keep

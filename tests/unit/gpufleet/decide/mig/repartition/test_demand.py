@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gpufleet.api import reasons
+from gpufleet.api import reasons, triton_service
 from gpufleet.decide.mig.repartition import demand
 from gpufleet.decide.placement import accelerators
+from gpufleet.decide.placement.slices import judging
 from gpufleet.state import fleet
 from tests import builders
 from tests.unit.gpufleet.decide.mig.repartition import builders_mig as b
@@ -88,6 +89,28 @@ HAS = {"accelerator": {"resource": b.SLICE, "count": 1}}
 )
 def test_services(block: dict[str, Any], status: dict[str, Any], expected: list[Any]) -> None:
     assert read(services=[make_service(block, **status)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "choice", "expected"),
+    [
+        pytest.param({"memory": "8Gi"}, {"reason": judging.LACKING}, [(b.ONE, 3, BOTH)], id="it would move"),
+        pytest.param(
+            {"memory": "8Gi", "class": "h100"}, {"reason": judging.LACKING}, [(b.ONE, 3, H)], id="of a class"
+        ),
+        pytest.param({"memory": "8Gi"}, {"reason": judging.CHEAPER}, [], id="it is only told"),
+        pytest.param(
+            {"memory": "8Gi"}, {"reason": judging.LACKING, "resource": builders.GPU}, [], id="a whole device"
+        ),
+    ],
+)
+def test_slices_that_a_service_would_move_to(
+    block: dict[str, Any], choice: dict[str, Any], expected: list[Any]
+) -> None:
+    service = make_service(block, accelerator={"resource": "nvidia.com/mig-3g.40gb", "count": 1})
+    told = triton_service.SliceChoice.model_validate({"resource": b.SLICE, "servers": 3, **choice})
+    status = service.status.model_copy(update={"slice_choice": told})
+    assert read(services=[service.model_copy(update={"status": status})]) == expected
 
 
 def make_job(given: dict[str, Any], **spec: Any) -> Any:

@@ -491,3 +491,24 @@ def test_a_label_is_never_set_while_somebody_may_hold_what_changes(
     if verdict.step and verdict.step.kind in ("Label", "RollBack"):
         new = verdict.step.patch.labels[names.MIG_CONFIG_LABEL]
         assert new not in ("", None, label), "mig-manager acts on another value only"
+
+
+def test_what_is_taken_is_marked_with_the_label_once() -> None:
+    """For the disruption budget: with the first pod that is asked to go, or else with the label."""
+    late = b.make_holder("late", evictable=True)
+    asked = advance(fenced(holders=HELD), late, at_s=20.0, drains=True).step
+    assert asked is not None
+    text = asked.patch.annotations[names.MIG_CUTS_ANNOTATION]
+    assert mig.Cuts.from_text(text or "").made == (mig.Cut(b.at(20.0), 1),)
+    marked = {names.MIG_CUTS_ANNOTATION: text or ""}
+    again = advance(fenced(holders=HELD, annotations=marked), late, at_s=30.0, drains=True).step
+    assert again is not None
+    assert again.patch == steps.Patch()
+    labelled = advance(fenced(annotations=marked), at_s=40.0).step
+    assert labelled is not None
+    assert names.MIG_CUTS_ANNOTATION not in labelled.patch.annotations
+    first = advance(fenced(), at_s=40.0).step
+    assert first is not None
+    assert mig.Cuts.from_text(first.patch.annotations[names.MIG_CUTS_ANNOTATION] or "").made == (
+        mig.Cut(b.at(40.0), 1),
+    )

@@ -228,6 +228,51 @@ def test_what_keeps_a_node_from_beginning_is_told(policy: dict[str, Any], reason
     assert [(one.reason, one.nodes) for one in found.pools[0].status.kept_out] == [(reason, 1)]
 
 
+SPENT = {names.MIG_CUTS_ANNOTATION: mig.Cuts((mig.Cut(b.at(-60.0), 2),)).to_text()}
+
+
+@pytest.mark.parametrize(
+    ("budget_gpus", "nodes", "pods", "expected"),
+    [
+        pytest.param(0.0, [{}, {}], 4, {"a": "Begin", "b": "Begin"}, id="no limit"),
+        pytest.param(2.0, [{}, {}], 4, {"a": "Begin", "b": "Begin"}, id="enough for both"),
+        pytest.param(1.0, [{}, {}], 4, {"a": "Begin"}, id="enough for one"),
+        pytest.param(0.5, [{}, {}], 4, {}, id="too little for any"),
+        pytest.param(3.0, [{}, {"annotations": SPENT}], 4, {"a": "Begin"}, id="a change of this hour counts"),
+        pytest.param(
+            1.0,
+            [{"unschedulable": True}, {}],
+            4,
+            {"b": "Begin"},
+            id="a node that cannot begin takes nothing",
+        ),
+    ],
+)
+def test_changes_keep_to_the_disruption_budget(
+    budget_gpus: float, nodes: list[dict[str, Any]], pods: int, expected: dict[str, str]
+) -> None:
+    made = [b.make_node(SEVEN, name=name, **fields) for name, fields in zip("ab", nodes, strict=True)]
+    view = builders.make_snapshot(made, [waits(count=pods)], pools=[make_pool(maxNodesInFlight=2)])
+    options = dataclasses.replace(SETTINGS, disruption_gpus_per_hour=budget_gpus)
+    found = rounds.decide(view, None, b.NOW, options)
+    assert kinds(found) == expected
+    assert [one.gpus for one in found.orders] == [1] * len(expected)
+    held = [one for one in found.nodes if one.reason == reasons.DISRUPTION_BUDGET]
+    assert all("repartition" in one.message for one in held)
+    assert ("raise" in held[0].message) == (budget_gpus < 1) if held else True
+
+
+def test_advice_takes_nothing_of_the_budget() -> None:
+    advised = builders.make_pool("a-advised", nodeSelector={"pool": "x"}, mig={"mode": "Dynamic"})
+    nodes = [
+        b.make_node(SEVEN, name="a", labels={"gpufleet.dev/pool": "none", "pool": "x"}),
+        b.make_node(SEVEN, name="b"),
+    ]
+    view = builders.make_snapshot(nodes, [waits(count=4)], pools=[advised, make_pool()])
+    options = dataclasses.replace(SETTINGS, disruption_gpus_per_hour=1.0)
+    assert kinds(rounds.decide(view, None, b.NOW, options)) == {"b": "Begin"}
+
+
 @pytest.mark.parametrize(
     "profile", [pytest.param("1g.10gb+me", id="two extensions"), pytest.param("5g.1gb", id="unknown")]
 )

@@ -36,7 +36,7 @@ class Compared(gang_world.World):
         kept = super().plan(view)
         told = [*waiting.describe(kept.queue)]
         for other in (lines.Lines(), lines.Lines(shape=lambda job: job.metadata.uid)):
-            plan = assign.plan(view, {}, self.now, self.limits, other)
+            plan = assign.plan(view, {}, self.now, self.limits, kept=other)
             assert sort(plan) == sort(kept)
             assert [*waiting.describe(plan.queue)] == told
         self.shared += sum(len(crowd.members) > 1 for crowd in kept.queue.crowds)
