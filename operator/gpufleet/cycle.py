@@ -140,7 +140,11 @@ async def _write_choices(chosen: choosing.Chosen, runtime: Runtime) -> None:
 def _has_moved(one: choosing.Wanted, runtime: Runtime) -> bool:
     found = runtime.cluster.read_service(one.service.metadata.namespace, one.service.metadata.name)
     given = found.service.status.assignment if found else None
-    return given is not None and given.accelerator is not None and given.accelerator.resource == one.told.resource
+    return (
+        given is not None
+        and given.accelerator is not None
+        and given.accelerator.resource == one.told.resource
+    )
 
 
 async def _write_advice(advice: Sequence[advising.Wanted], runtime: Runtime) -> None:

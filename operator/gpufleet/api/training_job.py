@@ -130,7 +130,8 @@ class JobAssignment(meta.Schema):
         datetime.datetime | None, pydantic.Field(description="When its size last changed while it ran.")
     ] = None
     shed_workers: Annotated[
-        meta.Count, pydantic.Field(description="Workers that it gave up for others then, or within the hour before.")
+        meta.Count,
+        pydantic.Field(description="Workers that it gave up for others then, or within the hour before."),
     ] = 0
     reason: Annotated[meta.Reason, pydantic.Field(description="Why, in one CamelCase word.")] = ""
     message: Annotated[meta.Message, pydantic.Field(description="Why, in a sentence.")] = ""

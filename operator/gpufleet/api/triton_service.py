@@ -179,7 +179,9 @@ class SliceChoice(meta.Schema):
     resource: Annotated[
         str, pydantic.Field(max_length=253, description="Extended resource of each server.")
     ] = ""
-    servers: Annotated[meta.Count, pydantic.Field(description="Servers of it that the load asked for then.")] = 0
+    servers: Annotated[
+        meta.Count, pydantic.Field(description="Servers of it that the load asked for then.")
+    ] = 0
     moved_at: Annotated[
         datetime.datetime | None, pydantic.Field(description="When the service last got another slice so.")
     ] = None

@@ -71,6 +71,8 @@ class Node:
     boot_id: str = ""
     devices: devices.DeviceMap | None = None
     """What the node agent has published; None where it has not, or nothing that can be read."""
+    claimable: frozenset[str] = frozenset()
+    """MIG profiles that a driver makes for ResourceClaims; nobody else may cut these GPUs then."""
 
     @property
     def is_fenced(self) -> bool:

@@ -200,13 +200,14 @@ async def test_advice_on_the_slice_is_written_beside_the_assignment() -> None:
         pytest.param(judging.MOVED, "nvidia.com/mig-1g.10gb", False, id="the assignment was not written"),
     ],
 )
-async def test_a_choice_is_told_and_a_move_only_once_it_is_one(reason: str, resource: str, told: bool) -> None:
+async def test_a_choice_is_told_and_a_move_only_once_it_is_one(
+    reason: str, resource: str, told: bool
+) -> None:
     case = Case()
     path = kube.path(meta.API_VERSION, "TritonService", "team", "a")
     assigned = {"resource": "nvidia.com/mig-3g.40gb", "count": 1}
     raw = case.client.objects[path] | {"status": {"assignment": {"replicas": 1, "accelerator": assigned}}}
-    case.client.objects[path] = raw
-    case.cluster.note_event("TritonService", "MODIFIED", raw)
+    case.cluster.note_event("TritonService", "MODIFIED", case.client.add(raw))
     service = builders.make_service("a", "team")
     choice = triton_service.SliceChoice(reason=reason, message="why", resource=resource, servers=3)
     chosen = choosing.Chosen((choosing.Wanted(service, choice),))

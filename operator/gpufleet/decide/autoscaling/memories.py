@@ -189,9 +189,17 @@ def _begin(service: triton_service.TritonService, current: int, now_s: float) ->
     Services look for their season in different passes, because looking takes a while.
     """
     history = forecast.History(look_at=zlib.crc32(service.metadata.uid.encode()) % forecast.LOOK)
-    record = service.status.autoscaling
-    learnt = capacity.recall(record.decisions if record else ())
-    return Remembered(behavior.Memory(since_s=now_s), current, history, learnt=learnt)
+    record, choice = service.status.autoscaling, service.status.slice_choice
+    moved_at = choice.moved_at if choice else None
+    # What a server carried on another slice says nothing of this one.
+    told = [one for one in (record.decisions if record else ()) if moved_at is None or one.time > moved_at]
+    return Remembered(
+        behavior.Memory(since_s=now_s),
+        current,
+        history,
+        learnt=capacity.recall(told),
+        hardware=capacity.find_hardware(service),
+    )
 
 
 def _find_down_window_s(service: triton_service.TritonService, known: Remembered) -> int:

@@ -27,7 +27,7 @@ def owner() -> dict[str, Any]:
 
 
 def test_the_record_is_the_services_and_holds_what_was_measured() -> None:
-    record = profile.build_record(owner(), "m", measured((1, 200, 25_000), (4, 50, 40_000)), NOW)
+    record = profile.build_record(owner(), "double", measured((1, 200, 25_000), (4, 50, 40_000)), NOW)
     assert record["metadata"]["ownerReferences"][0]["uid"] == "u-1"
     spec = model_profile.ModelProfileSpec.model_validate(record["spec"])
     assert (spec.source, spec.instances, spec.hardware) == ("Load", 2, "cpu")
@@ -57,7 +57,7 @@ def test_a_model_that_the_service_lacks_is_not_recorded() -> None:
 
 def test_one_size_is_no_line() -> None:
     with pytest.raises(click.ClickException, match="--batches"):
-        profile.build_record(owner(), "m", measured((1, 500, 25_000)), NOW)
+        profile.build_record(owner(), "double", measured((1, 500, 25_000)), NOW)
 
 
 def test_the_job_asks_for_no_rights() -> None:

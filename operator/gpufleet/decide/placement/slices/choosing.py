@@ -13,6 +13,7 @@ from gpufleet.api import gpu_pool, mig_policy, model_profile, triton_service
 from gpufleet.decide.autoscaling import capacity, memories, signals
 from gpufleet.decide.placement import accelerators as resolving
 from gpufleet.decide.placement.slices import costs, judging, offers
+from gpufleet.decide.serving import memory
 from gpufleet.decide.triton import profiles
 from gpufleet.state import snapshot
 
@@ -91,15 +92,15 @@ def _is_due(service: Service, found: memories.Pass, now: datetime.datetime) -> b
     given, block, uid = service.status.assignment, service.spec.accelerator, service.metadata.uid
     if block is None or block.memory is None or service.spec.objective is None or uid not in found.scalings:
         return False
-    if given is None or given.accelerator is None or not resolving.answers(given, block):
-        return False
     minute = int(now.timestamp() // 60)
-    return (minute + zlib.crc32(uid.encode())) % _EVERY_MINUTES == 0
+    if (minute + zlib.crc32(uid.encode())) % _EVERY_MINUTES or given is None or given.accelerator is None:
+        return False
+    return resolving.answers(given, block)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sizes:
-    """What a server of each size carries, as far as it is known, and what the worker has still to find out."""
+    """What a server of each size carries, as far as is known, and what the worker has still to find out."""
 
     present: offers.Offer | None
     known: Sequence[tuple[offers.Offer, float]] = ()
@@ -121,7 +122,8 @@ def _measure(
         return _Sizes(None)
     records = view.profiles.get(uid, ())
     known, missing = list[tuple[offers.Offer, float]](), list[capacity.Question]()
-    for offer in (present, *_find_others(present, inventory.find(block), records)):
+    others = _find_others(present, inventory.find(block), records)
+    for offer in (present, *(one for one in others if _has_room(service, one))):
         asked = dict(capacity.ask(service, records, profiles.describe_hardware(offer.accelerator)))
         missing += (one for one in asked.values() if one not in answers)
         carried = {name: float(answers[one]) for name, one in asked.items() if one in answers}
@@ -130,6 +132,12 @@ def _measure(
         if carries is not None:
             known.append((offer, carries))
     return _Sizes(present, known, tuple(missing))
+
+
+def _has_room(service: Service, offer: offers.Offer) -> bool:
+    """Whether all copies of the models fit, as far as their authors tell; the block says the rest."""
+    copies = {one.name: one.tuning.setting.instances for one in service.status.models if one.tuning}
+    return not memory.find_fault(memory.estimate(service, offer.accelerator, copies))
 
 
 def _carry(service: Service, readings: signals.Readings, carried: Mapping[str, float]) -> float | None:
@@ -161,17 +169,17 @@ def _judge(
     uid, spec = service.metadata.uid, service.spec.autoscaling
     if spec is None or not sizes or sizes[0][0] is not present:
         return judging.Choice(judging.PROFILES_MISSING, "the present slice has no ModelProfile yet")
-    memory, demand = found.memories[uid], found.scalings[uid].demand
+    known, demand = found.memories[uid], found.scalings[uid].demand
     by_profile = sizes[0][1]
     seen = min(1.0, demand.capacity / by_profile) if demand and by_profile > _TINY else 1.0
     policy = _policy_of(present.pool)
-    loads = costs.read_loads(memory.history)
+    loads = costs.read_loads(known.history)
     return judging.judge(
         judging.Case(
             sizes=[(offer, carries * seen) for offer, carries in sizes],
-            load=costs.build_load(spec, loads, memory.rehearsed, by_profile * seen),
+            load=costs.build_load(spec, loads, known.rehearsed, by_profile * seen),
             most_servers=spec.max_replicas,
-            start_s=memory.starts.p90_s(),
+            start_s=known.starts.p90_s(),
             blackout_s=float(policy.blackout_seconds),
             horizon_s=float(policy.horizon_seconds),
         )

@@ -24,7 +24,7 @@ WANTS = (CHEAPER, NEEDED)
 LEAST_SAVING = 0.1
 """Share of the present cost below which profiles and loads are not exact enough to move for."""
 LEAST_SEEN_S = 6 * 3600.0
-"""Loads that have to be known at least: as many as come back from Prometheus after a restart."""
+"""Loads that have to be known at least; after a restart they come back from Prometheus."""
 _COVERED = 0.9
 _HOUR_S = 3600.0
 _TINY = 1e-9
@@ -41,9 +41,9 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Case:
-    """What one choice is made from; `sizes` are (offer, requests per second of one server), the present first.
+    """What one choice is made from; `sizes` are (offer, requests per second of a server), the present first.
 
-    Move costs are for servers that start in `start_s` and GPUs that are away for `blackout_s` when they are cut.
+    A server starts in `start_s`, and a GPU is away for `blackout_s` when it is cut.
     """
 
     sizes: Sequence[tuple[offers.Offer, float]]

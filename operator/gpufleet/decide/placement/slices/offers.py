@@ -40,7 +40,7 @@ class Inventory:
     def __init__(self, view: snapshot.Snapshot) -> None:
         self._pools = {pool.metadata.name: pool for pool in view.pools}
         self._nodes: dict[tuple[str, str], Counter[str]] = {}
-        """GPUs' worth of units by pool, by (product, resource); 0 where a change of layout would make them."""
+        """Units by pool, by (product, resource); 0 where a change of layout would make them."""
         self._free: Counter[tuple[str, str]] = Counter()
         used = view.used_on_nodes()
         pool_of = {node.name: pool for pool in reversed(view.pools) for node in view.nodes_of(pool)}
@@ -53,7 +53,8 @@ class Inventory:
         if model is None:
             return
         offered = {name: count for name, count in node.allocatable.items() if measure(model, name)}
-        for name in (*offered, *_find_possible(model, pool)):
+        possible = () if node.claimable else _find_possible(model, pool)
+        for name in sorted({*offered, *possible}):
             cell = self._nodes.setdefault((product, name), Counter())
             cell[pool.metadata.name if pool else ""] += offered.get(name, 0)
             self._free[product, name] += max(0, free.get(name, 0))

@@ -202,3 +202,39 @@ def test_forty_servers_stay_forty(mode: str) -> None:
 def test_an_operator_that_starts_while_prometheus_was_not_asked_decides_nothing() -> None:
     fleet_ = Fleet(make())
     assert memories.scale_all(fleet_.view(), samples.NOT_ASKED, {}, NOW).scalings == {}
+
+
+@pytest.mark.parametrize(
+    ("moved_ago_s", "held"),
+    [
+        pytest.param(None, 18.0, id="it never moved"),
+        pytest.param(900.0, 18.0, id="learnt on this slice"),
+        pytest.param(60.0, 0.0, id="learnt on another slice"),
+    ],
+)
+def test_what_another_slice_has_taught_is_not_recalled(moved_ago_s: float | None, held: float) -> None:
+    told = {"offered": 9, "expected": 9, "horizonSeconds": 60, "capacity": 18.0, "source": "Learnt"}
+    decided = {"time": NOW - datetime.timedelta(seconds=300), "before": 2, "wanted": 2, "replicas": 2}
+    decisions = [{**decided, "reason": "Steady", "demand": told}]
+    status: dict[str, Any] = {"autoscaling": {"mode": "Active", "replicas": 2, "decisions": decisions}}
+    if moved_ago_s is not None:
+        moved_at = NOW - datetime.timedelta(seconds=moved_ago_s)
+        status["sliceChoice"] = {"reason": "SliceChanged", "movedAt": moved_at}
+    fleet_ = Fleet(make(status=status))
+    fleet_.look(served=1.0, answered=False)
+    assert fleet_.memories[fleet_.service.metadata.uid].learnt.held == held
+
+
+def test_another_slice_is_learnt_anew() -> None:
+    fleet_ = Fleet(make())
+    fleet_.look(served=10.0)
+    uid = fleet_.service.metadata.uid
+    known = fleet_.memories[uid]
+    learnt = dataclasses.replace(known, learnt=dataclasses.replace(known.learnt, held=99.0))
+    fleet_.memories = {uid: learnt}
+    fleet_.look(served=10.0)
+    assert fleet_.memories[uid].learnt.held == 99.0
+    assigned = {"resource": "nvidia.com/mig-1g.10gb", "count": 1}
+    fleet_.service = make(status={"assignment": {"replicas": 2, "accelerator": assigned}})
+    fleet_.look(served=10.0)
+    assert fleet_.memories[uid].learnt.held == 0.0

@@ -118,7 +118,7 @@ def ended(workers: int, ago_s: float, by: str = "Preempted") -> dict[str, Any]:
         pytest.param(gang(resizedAt=back(3601), shedWorkers=3), 0.0, id="long ago"),
         pytest.param(gang([ended(4, 60)]), 8.0, id="it was ended"),
         pytest.param(gang([ended(4, 3601)]), 0.0, id="ended long ago"),
-        pytest.param(gang([ended(4, 60, "Failure")]), 0.0, id="it has failed by itself"),
+        pytest.param(gang([ended(4, 60, "ProgramError")]), 0.0, id="it has failed by itself"),
         pytest.param(
             gang([ended(4, 30)], workers=0, reason="Preempted", resizedAt=back(60), shedWorkers=4),
             8.0,

@@ -101,9 +101,7 @@ TOO_SMALL = (make_offer(*SMALL), 0.0)
             id="cheaper now, and not over the day",
         ),
         pytest.param(
-            make_case(
-                (make_offer(price=2.0), 40.0), (make_offer("1g.12gb", 1 / 7, price=9.0), 10.0)
-            ),
+            make_case((make_offer(price=2.0), 40.0), (make_offer("1g.12gb", 1 / 7, price=9.0), 10.0)),
             judging.BEST,
             "3g.40gb",
             id="smaller, of a dear GPU",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -64,7 +65,9 @@ def test_what_answers_a_block(memory: str, block: dict[str, Any], names: set[str
     [
         pytest.param({}, set(), id="nobody cuts"),
         pytest.param({"mode": "Dynamic"}, set(), id="cutting is only told"),
-        pytest.param({"mode": "Dynamic", "act": "Active", "allowedProfiles": ["2g.20gb"]}, {"2g.20gb"}, id="one"),
+        pytest.param(
+            {"mode": "Dynamic", "act": "Active", "allowedProfiles": ["2g.20gb"]}, {"2g.20gb"}, id="one"
+        ),
         pytest.param(
             {"mode": "Dynamic", "act": "Active"},
             {"1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"},
@@ -77,6 +80,18 @@ def test_what_would_be_cut_is_offered_and_not_free(policy: dict[str, Any], names
     slices = {name: one for (name, _), one in found.items() if name != builders.GPU}
     assert slices.keys() == names
     assert all(one.free == 0 for one in slices.values())
+
+
+def test_a_slice_that_is_there_and_would_be_cut_counts_once() -> None:
+    policy = {"mode": "Dynamic", "act": "Active", "allowedProfiles": ["1g.10gb"]}
+    [found] = find(make_node("a", small=2), pools=[make_pool(mig=policy)]).values()
+    assert found.free == 2
+
+
+def test_nothing_is_cut_where_a_driver_makes_slices_for_claims() -> None:
+    node = dataclasses.replace(make_node("a", whole=8), claimable=frozenset({"1g.10gb"}))
+    found = find(node, pools=[make_pool(mig={"mode": "Dynamic", "act": "Active"})])
+    assert {name for name, _ in found} == {builders.GPU}
 
 
 @pytest.mark.parametrize(
