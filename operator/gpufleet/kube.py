@@ -32,6 +32,7 @@ WATCH_TIMEOUT_S = 290  # of one watch; the next goes on from where it was
 KINDS = (
     "TritonService", "TrainingJob", "GPUPool", "ModelProfile", "Deployment", "Service", "ConfigMap", "Job",
     "HTTPRoute", "GRPCRoute", "Pod", "Node", "Event", "Lease", "CustomResourceDefinition",
+    "ResourceSlice",
 )  # fmt: skip
 PLURALS: Mapping[str, str] = {kind: f"{kind.lower()}s" for kind in KINDS} | {
     "PriorityClass": "priorityclasses"

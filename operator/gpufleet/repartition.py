@@ -103,7 +103,8 @@ async def _do(runtime: Runtime, order: rounds.Order) -> None:
     """Reads the node and its pods again, decides again, and does it only if that says the same."""
     kind = order.step.kind
     try:
-        raw, node, pods = await live.read(runtime.client, order.node)
+        raw, found, pods = await live.read(runtime.client, order.node)
+        [node] = runtime.cluster.fleet.claimed.join((found,))
         step = rounds.check(order, node, pods, runtime.clock.now())
         if step is None:
             metrics.MIG_STEPS.labels(kind, "outdated").inc()

@@ -72,6 +72,7 @@ class Cluster:
         self._priorities = store.Store(
             decode_nodes.decode_priority, on_change=lambda _: self.on_fleet_change()
         )
+        self.fleet = kept.Kept(self._nodes, self._pods, client, lambda: self.on_fleet_change(), time_source)
         self._mounts = mounts.Mounts(client, self._mount_failed, time_source, within)
         self._informers = [
             *(
@@ -83,9 +84,9 @@ class Cluster:
             informer.Informer(client, "v1", "Pod", self._pods, time_source=time_source),
             informer.Informer(client, "v1", "Node", self._nodes, time_source=time_source),
             informer.Informer(client, PRIORITY, "PriorityClass", self._priorities, time_source=time_source),
+            self.fleet.claimed.informer,
             self._mounts.informer,
         ]
-        self._fleet = kept.Kept(self._nodes, self._pods)
         self._profiles = profiles.Profiles(self._children[model_profile.KIND])
         self._pool_generations: dict[str, int] = {}
 
@@ -184,7 +185,7 @@ class Cluster:
     def read_snapshot(self) -> snapshot.Snapshot:
         """The whole fleet now; objects that do not parse are left out."""
         services, jobs = self._services.read_all(), self._jobs.read_all()
-        nodes, pods = self._fleet.read()
+        nodes, pods = self.fleet.read()
         return snapshot.Snapshot(
             nodes=nodes,
             pods=pods,
@@ -199,7 +200,7 @@ class Cluster:
         )
 
     def needs_samples(self) -> bool:
-        """Whether any service follows its load, or has an accelerator whose use tells its right size."""
+        """Whether any service follows its load, or has an accelerator whose use tells its size."""
         specs = [one.spec for one in self._services.read_all()]
         scaled = (one.autoscaling for one in specs)
         return any(one.accelerator is not None for one in specs) or any(
@@ -220,7 +221,7 @@ class Cluster:
 
     def service_pods(self) -> Iterator[tuple[str, fleet.Pod]]:
         """(service name, pod) of every pod of a TritonService."""
-        for pod in self._fleet.read()[1]:
+        for pod in self.fleet.read()[1]:
             if service := pod.labels.get(names.SERVICE_LABEL):
                 yield service, pod
 
@@ -253,7 +254,7 @@ class Cluster:
     def _node_changed(self, node: fleet.Node) -> None:
         self.on_fleet_change()
         if not node.ready:
-            self._mark_owners(pod for pod in self._fleet.read()[1] if pod.node == node.name)
+            self._mark_owners(pod for pod in self.fleet.read()[1] if pod.node == node.name)
         for _namespace, name in self._pools.store.sorted_keys():
             self.mark_dirty((POOL, "", name))
 

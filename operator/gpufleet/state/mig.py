@@ -254,6 +254,9 @@ class Cuts:
         return cls(made)
 
 
+NO_CUTS = Cuts()
+
+
 def _dump(wire: Mapping[str, Any]) -> str:
     return json.dumps(wire, separators=(",", ":"))
 

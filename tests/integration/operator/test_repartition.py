@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gpufleet.decide.mig import claims
 from gpufleet.state import names
 from gpufleet_sandbox import kubectl
 from tests import access, builders_api
@@ -176,3 +177,60 @@ def test_advice_is_told_and_writes_nothing(
     assert now["spec"].get("taints") == before["spec"].get("taints")
     assert now["metadata"]["labels"] == before["metadata"]["labels"]
     assert now["metadata"]["annotations"].keys() == before["metadata"]["annotations"].keys()
+
+
+def test_the_disruption_budget_outlives_the_operator(
+    served: Cluster, rights: pathlib.Path, team: str, node: MigNode, tmp_path: pathlib.Path
+) -> None:
+    """Both GPUs are cut anew; the next change of the same hour waits, also for another process."""
+    env = {**ENV, "GPUFLEET_DISRUPTION_GPUS_PER_HOUR": "2"}
+    make_pool(served, team, mode="Static", act="Active", layout=[{"profile": "3g.40gb", "count": 2}])
+    with process.running(rights, tmp_path, **env) as operator:
+        operator.wait_ready()
+        cut = ticking(node, lambda: names.MIG_CUTS_ANNOTATION in node.read()["metadata"]["annotations"])
+        process.wait_for("the mark", cut, 120)
+        done = ticking(node, lambda: node.applied != "" and not is_fenced(node))
+        process.wait_for("the layout", done, 120)
+    make_pool(served, team, mode="Static", act="Active", layout=[{"profile": "1g.10gb", "count": 7}])
+    with process.running(rights, tmp_path, name="again", **env) as operator:
+        operator.wait_ready()
+        process.wait_for("the reason", lambda: _kept_out(served, team) == {"DisruptionBudget"}, 120)
+        assert not is_fenced(node)
+        taken = process.wait_for(
+            "the metric", lambda: operator.metric("gpufleet_disruption_gpus", act="Repartition"), 60
+        )
+        assert taken == 2.0
+        assert operator.metric("gpufleet_disruption_limit_gpus") == 2.0
+
+
+def make_resource_slice(node: MigNode) -> dict[str, Any]:
+    """As NVIDIA's driver publishes one slice that it would make; its counters are in another object."""
+    attributes = {"type": {"string": "mig"}, "profile": {"string": "1g.10gb"}}
+    consumed = [{"counterSet": "gpu-0", "counters": {"memory-slice-0": {"value": "1"}}}]
+    device = {"name": "gpu-0-mig-1g10gb-0", "attributes": attributes, "consumesCounters": consumed}
+    return {
+        "apiVersion": claims.API_VERSION,
+        "kind": "ResourceSlice",
+        "metadata": {"name": node.name},
+        "spec": {
+            "driver": claims.DRIVER,
+            "nodeName": node.name,
+            "pool": {"name": node.name, "generation": 1, "resourceSliceCount": 2},
+            "devices": [device],
+        },
+    }
+
+
+def test_a_node_whose_slices_a_driver_makes_is_left_alone(
+    served: Cluster, rights: pathlib.Path, team: str, node: MigNode, tmp_path: pathlib.Path
+) -> None:
+    served.kubectl("create", "-f", "-", input=json.dumps(make_resource_slice(node)))
+    make_pod(served, team, node, "waits", THREE)
+    make_pool(served, team, mode="Dynamic", act="Active")
+    with process.running(rights, tmp_path, **ENV) as operator:
+        operator.wait_ready()
+        process.wait_for("the reason", lambda: _kept_out(served, team) == {"SlicesByClaim"}, 120)
+        assert not is_fenced(node)
+        served.kubectl("delete", "resourceslice", node.name)
+        process.wait_for("the fence", lambda: is_fenced(node), 120)
+        assert refusals(served) == []

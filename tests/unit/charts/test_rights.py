@@ -55,6 +55,7 @@ def test_the_operator_has_exactly_these_rights_in_the_cluster() -> None:
         ("", "configmaps"): WRITE_CHILDREN,
         ("", "pods"): LOOK,
         ("scheduling.k8s.io", "priorityclasses"): LOOK,
+        ("resource.k8s.io", "resourceslices"): LOOK,
         ("", "nodes"): READ | {"patch"},
         ("", "pods/eviction"): {"create"},
         ("", "events"): {"list", "watch", "create", "patch"},
@@ -74,6 +75,7 @@ def test_of_some_namespaces_it_has_the_same_rights_there_and_reads_what_the_flee
         ("", "nodes"): READ | {"patch"},
         ("", "namespaces"): {"list", "watch"},
         ("scheduling.k8s.io", "priorityclasses"): LOOK,
+        ("resource.k8s.io", "resourceslices"): LOOK,
         ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
     roles = [

@@ -140,9 +140,9 @@ def _read_cuts(node: fleet.Node) -> mig.Cuts:
     """Nothing where somebody else has written the mark."""
     text = node.annotations.get(names.MIG_CUTS_ANNOTATION)
     try:
-        return mig.Cuts.from_text(text) if text is not None else mig.Cuts()
+        return mig.Cuts.from_text(text) if text is not None else mig.NO_CUTS
     except mig.RecordError:
-        return mig.Cuts()
+        return mig.NO_CUTS
 
 
 def _read_change(node: fleet.Node) -> mig.Change | None:

@@ -259,6 +259,9 @@ async def test_silent_watches_are_named() -> None:
     seen = cluster.Cluster(Api(), settings.Settings(), time_source)  # type: ignore[arg-type]
     assert seen.stale() == []
     time_source.time_s += 121
-    assert set(seen.stale()) == {*cluster.CHILD_KINDS, "Pod", "Node", "Event", "PriorityClass"}
+    assert set(seen.stale()) == {
+        *cluster.CHILD_KINDS,
+        *("Pod", "Node", "Event", "PriorityClass", "ResourceSlice"),
+    }
     time_source.time_s += 600
     assert "GPUPool" in seen.stale()

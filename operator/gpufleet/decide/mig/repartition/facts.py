@@ -42,7 +42,7 @@ class Facts:
     change: mig.Change | None = None
     wanted: mig.Wanted | None = None
     hold: mig.Hold | None = None
-    cuts: mig.Cuts = mig.Cuts()
+    cuts: mig.Cuts = mig.NO_CUTS
     is_broken: bool = False
     """Whether the record of a change cannot be read."""
 
@@ -99,7 +99,7 @@ def read(node: fleet.Node, pods: Iterable[fleet.Pod]) -> Facts:
         change=change,
         wanted=wanted,
         hold=hold,
-        cuts=cuts or mig.Cuts(),
+        cuts=cuts or mig.NO_CUTS,
         is_broken=is_broken,
     )
     stale = _why_stale(node, model)
@@ -163,6 +163,11 @@ def _find_problem(facts: Facts) -> Trouble | None:
         return reasons.UNKNOWN_DEVICE, f"node {node.name}: no device {product or 'at all'} is known"
     if not facts.model.is_mig_capable:
         return reasons.NOT_MIG_CAPABLE, f"node {node.name}: {facts.model.name} cannot be cut into MIG slices"
+    if node.claimable:
+        return (
+            reasons.SLICES_BY_CLAIM,
+            f"node {node.name}: a DRA driver makes its slices for claims; nobody else may cut its GPUs",
+        )
     strategy = node.labels.get(names.MIG_STRATEGY_LABEL, "mixed")
     if strategy != "mixed":
         return (

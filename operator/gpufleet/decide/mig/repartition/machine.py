@@ -73,6 +73,8 @@ def _find_end(facts: reading.Facts, change: mig.Change, context: Context) -> str
         return reasons.LABEL_EDITED
     if node.unschedulable:
         return reasons.NODE_CORDONED
+    if node.claimable:
+        return reasons.SLICES_BY_CLAIM
     if node.boot_id != change.boot_id:
         return reasons.NODE_REBOOTED
     if facts.layout is not None and change.back is not None and facts.layout != change.back:

@@ -25,6 +25,7 @@ _EXPLAINED = {
         "label alone on nodes of this pool, or set spec.mig.mode: Off"
     ),
     reasons.NODE_CORDONED: "node {node} was cordoned, so it is not changed: kubectl uncordon {node}",
+    reasons.SLICES_BY_CLAIM: "node {node}: a DRA driver makes its slices now, so it is not changed",
     reasons.NODE_REBOOTED: "node {node} was rebooted; it is planned anew",
     reasons.GPUS_CHANGED: (
         "node {node}: its GPUs or their instances are others than when the change began; it is planned anew"

@@ -95,6 +95,13 @@ HELD_BACK = {names.MIG_HOLD_ANNOTATION: mig.Hold(b.at(90), 1, "X").to_text()}
             id="strategy single",
         ),
         pytest.param(
+            b.make_node(*BEFORE, claimable=frozenset({b.ONE})),
+            {"target": TARGET},
+            reasons.SLICES_BY_CLAIM,
+            "",
+            id="a driver makes its slices",
+        ),
+        pytest.param(
             b.make_node(*BEFORE, labels={names.GPU_PRODUCT_LABEL: "NVIDIA-L40S"}),
             {"target": TARGET},
             reasons.NOT_MIG_CAPABLE,
@@ -247,6 +254,14 @@ HELD = {(1, 0): b.holder_text("late")}
         pytest.param(fenced(label="mine"), [], {}, reasons.LABEL_EDITED, "GiveBack", id="somebody labels it"),
         pytest.param(
             fenced(unschedulable=True), [], {}, reasons.NODE_CORDONED, "GiveBack", id="somebody cordons it"
+        ),
+        pytest.param(
+            fenced(claimable=frozenset({b.ONE})),
+            [],
+            {},
+            reasons.SLICES_BY_CLAIM,
+            "GiveBack",
+            id="a driver came",
         ),
         pytest.param(fenced(boot_id="2"), [], {}, reasons.NODE_REBOOTED, "GiveBack", id="it was rebooted"),
         pytest.param(fenced(gpus=[{b.ONE: 7}]), [], {}, reasons.GPUS_CHANGED, "GiveBack", id="a GPU is gone"),

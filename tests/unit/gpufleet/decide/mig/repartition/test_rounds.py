@@ -262,6 +262,25 @@ def test_changes_keep_to_the_disruption_budget(
     assert ("raise" in held[0].message) == (budget_gpus < 1) if held else True
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param({}, id="planned"),
+        pytest.param({"mode": "Static", "layout": [{"profile": b.THREE, "count": 2}]}, id="one layout"),
+    ],
+)
+def test_nodes_whose_slices_a_driver_makes_are_left_alone(policy: dict[str, Any]) -> None:
+    nodes = [
+        b.make_node(SEVEN, name="a", claimable=frozenset({b.ONE, b.THREE})),
+        b.make_node(SEVEN, name="b"),
+    ]
+    found = look(nodes, [waits(count=4)], make_pool(maxNodesInFlight=2, **policy))
+    assert kinds(found) == {"b": "Begin"}
+    assert told(found)["a"] == reasons.SLICES_BY_CLAIM
+    [kept] = found.pools[0].status.kept_out
+    assert (kept.reason, kept.nodes, kept.example) == (reasons.SLICES_BY_CLAIM, 1, "a")
+
+
 def test_advice_takes_nothing_of_the_budget() -> None:
     advised = builders.make_pool("a-advised", nodeSelector={"pool": "x"}, mig={"mode": "Dynamic"})
     nodes = [
