@@ -48,7 +48,10 @@ class Holdings:
         self._mark_busy()
 
     async def refresh(self) -> None:
-        """Ask the kubelet; while it does not answer, what was held stays held."""
+        """Ask the kubelet; while it does not answer, what was held stays held.
+
+        What it has listed once is held for as long as it lists it.
+        """
         try:
             response = await rpc.list_pod_resources(self._socket)
         except grpc.RpcError as error:
@@ -58,6 +61,9 @@ class Holdings:
             return
         self._silent = False
         self.holders = read_holders(response)
+        for holder in self.holders:
+            for uuid in holder.uuids:
+                self._allocated_s.pop(uuid, None)
         self._mark_busy()
 
     def holder_of(self, uuid: str) -> Holder | None:

@@ -206,11 +206,11 @@ async def test_a_plan_of_mig_layouts(unused_tcp_port: int) -> None:
     life = build_scaling_leader()
     assert life.cluster is not None
     spec = {"nodeSelector": {"a": "b"}, "mig": {"mode": "Dynamic"}}
-    life.cluster.note_event("GPUPool", None, fakes.build_raw("h100", spec=spec))
+    life.cluster.note_event("GPUPool", None, fakes.build_raw("cut", spec=spec))
     status, body = await ask(life, "/mig-plan", unused_tcp_port)
     assert status == 200
     [pool] = json.loads(body)["pools"]
-    assert (pool["name"], pool["act"], pool["reason"]) == ("h100", "Advisory", "NoDemand")
+    assert (pool["name"], pool["act"], pool["reason"]) == ("cut", "Advisory", "NoDemand")
 
 
 async def test_asking_what_if_changes_nothing(unused_tcp_port: int) -> None:

@@ -237,6 +237,20 @@ async def test_held_devices_are_those_the_kubelet_lists(tmp_path: pathlib.Path) 
         assert second in builders.uuids(stock)
 
 
+async def test_what_the_kubelet_has_listed_is_free_once_it_does_not_list_it(tmp_path: pathlib.Path) -> None:
+    stock = builders.stock_of(("3g.40gb", "3g.40gb"))
+    first, _ = builders.uuids(stock)
+    async with running(tmp_path, stock) as (kubelet, _, holdings):
+        holdings.note_allocated([first])
+        await holdings.refresh()
+        assert stock.gpus[0].busy == {first}, "it is not listed yet"
+        kubelet.held = [("team-a", "vision-0", "triton", "nvidia.com/mig-3g.40gb", [first])]
+        await holdings.refresh()
+        kubelet.held = []
+        await holdings.refresh()
+        assert stock.gpus[0].busy == frozenset()
+
+
 async def test_a_silent_kubelet_leaves_what_was_held(tmp_path: pathlib.Path) -> None:
     stock = builders.stock_of(None)
     async with running(tmp_path, stock) as (kubelet, _, holdings):
