@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
@@ -16,7 +16,8 @@ from gpufleet.decide.placement.gangs import order as orders
 from gpufleet.state import snapshot
 from tests import builders, gang_world
 from tests.builders import NOW, make_job, make_node, make_worker
-from tests.unit.gpufleet.decide.placement.gangs.test_admission import gang
+from tests.unit.gpufleet.decide.placement.gangs.test_admission import NODES, POOL, gang
+from tests.unit.gpufleet.decide.placement.gangs.test_preemption import running
 from tests.unit.gpufleet.decide.placement.gangs.test_world import ACTIVE, URGENT
 
 
@@ -41,6 +42,49 @@ class Compared(gang_world.World):
             assert [*waiting.describe(plan.queue)] == told
         self.shared += sum(len(crowd.members) > 1 for crowd in kept.queue.crowds)
         return kept
+
+
+ASKS = st.fixed_dictionaries(
+    {
+        "framework": st.sampled_from(("Plain", "Torch")),
+        "workers": st.sampled_from(({"max": 1}, {"max": 2}, {"min": 1, "max": 3}, {"max": 5}, {"max": 90})),
+        "accelerator": st.sampled_from(({"count": 4}, {"count": 8}, {"count": 9}, {"memory": "4Gi"})),
+    },
+    optional={
+        "topology": st.sampled_from(({"required": "rack"}, {"preferred": "rack"}, {"required": "nowhere"})),
+        "activeDeadlineSeconds": st.sampled_from((60, 3570, 3571)),
+        "parallelism": st.sampled_from(({"tensor": 2}, {"tensor": 8, "pipeline": 2})),
+        "priorityClassName": st.sampled_from(("high", "middle")),
+    },
+)
+
+
+def vary(first: dict[str, Any], others: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The first, and gangs that differ from it in one field: those are told apart least easily."""
+    return [first, *({**first, **{key: one[key] for key in (field,) if key in one}} for field, one in others)]
+
+
+FIELDS = ("workers", "accelerator", "topology", "activeDeadlineSeconds", "parallelism", "priorityClassName")
+CHANGED = st.lists(st.tuples(st.sampled_from(FIELDS), ASKS), min_size=3, max_size=12)
+
+
+SMALL = {"framework": "Plain", "workers": {"max": 1}, "accelerator": {"count": 8}}
+
+
+@how(max_examples=200, deadline=None)
+@example([SMALL | {"workers": {"max": 4}}, SMALL, SMALL, SMALL | {"activeDeadlineSeconds": 60}])
+@given(st.builds(vary, ASKS, CHANGED))
+def test_gangs_that_come_at_once_get_what_each_would_get_alone(asks: list[dict[str, Any]]) -> None:
+    """One pass over a fleet of which half is held for another hour."""
+    job, pods = running("held", "n0", ran_s=0.0, activeDeadlineSeconds=3600)
+    spec = [make_job(f"g{number:02}", created_s=1.0 * number, **ask) for number, ask in enumerate(asks)]
+    view = builders.make_snapshot(
+        NODES[:4], pods, pools=[POOL], jobs=[job, *spec], priorities={"": 0, **URGENT}
+    )
+    plan = assign.plan(view, {}, NOW, ACTIVE)
+    alone = assign.plan(view, {}, NOW, ACTIVE, lines.Lines(shape=lambda job: job.metadata.uid))
+    assert sort(alone) == sort(plan)
+    assert [*waiting.describe(alone.queue)] == [*waiting.describe(plan.queue)]
 
 
 def sort(plan: assign.Plan) -> list[Any]:
