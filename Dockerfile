@@ -16,6 +16,9 @@ RUN site=$(/opt/gpufleet/bin/python -c 'import sysconfig; print(sysconfig.get_pa
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/gpufleet /opt/gpufleet
+LABEL org.opencontainers.image.title=gpufleet \
+      org.opencontainers.image.description="A Kubernetes operator for GPU inference and training fleets" \
+      org.opencontainers.image.licenses=Apache-2.0
 ENV PATH=/opt/gpufleet/bin:$PATH PYTHONUNBUFFERED=1
 # A number, because the kubelet cannot tell from a name that it is not root.
 USER 65532

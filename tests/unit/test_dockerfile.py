@@ -8,6 +8,7 @@ import inspect
 import json
 import pathlib
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -75,6 +76,14 @@ def test_packages_are_those_of_the_lock() -> None:
     assert len(installs) == 1
     assert {"--require-hashes", "--no-deps", "-r"} <= set(installs[0].split())
     assert "requirements.txt" in inspect.getsource(recipes.build_gpufleet)
+
+
+def test_the_image_says_under_which_licence_it_is() -> None:
+    *_, final = read_stages()
+    [labels] = find(final, "LABEL")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"org.opencontainers.image.licenses={project['license']}" in labels
+    assert f'org.opencontainers.image.description="{project["description"]}"' in labels
 
 
 def test_nothing_but_the_result_reaches_the_image() -> None:

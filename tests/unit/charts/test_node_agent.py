@@ -64,7 +64,6 @@ def test_the_simulators_file_is_where_the_agent_looks() -> None:
         pytest.param((NVML,), "nvidia", None, id="as a client like any other"),
         pytest.param((NVML, STARTS), "nvidia", ["SYS_ADMIN"], id="with starts"),
         pytest.param((NVML, 'nodeAgent.nvml.runtimeClassName=""'), None, None, id="by the default runtime"),
-        pytest.param((STARTS,), None, None, id="starts of nothing"),
     ],
 )
 def test_nvml_takes_what_it_needs(
