@@ -37,6 +37,14 @@ TOOLS = {
             "helm.sh/helm/v4",
             ("helm.sh/helm/v4/internal/version.version",),
         ),
+        # For the one test that installs the chart with both.
+        gobuild.Tool(
+            "helm-3",
+            "helm-3",
+            "helm.sh/helm/v3/cmd/helm",
+            "helm.sh/helm/v3",
+            ("helm.sh/helm/v3/internal/version.version",),
+        ),
         # Beside Debian's 2.42: the operator's queries are held against both. Service discovery is left out.
         gobuild.Tool(
             "prometheus-3",

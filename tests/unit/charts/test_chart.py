@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import subprocess
+import sys
+import threading
+from typing import Any
+
 import pytest
 import yaml
 
@@ -174,8 +180,33 @@ def test_the_test_of_helm_is_a_confined_pod_that_asks_the_service() -> None:
     assert spec["automountServiceAccountToken"] is False
     assert container["image"] == rendering.operator_pod()["spec"]["containers"][0]["image"]
     [script] = container["args"]
-    compile(script, "the test", "exec")
     service = find("Service", "gpufleet")
     host = f"{service['metadata']['name']}.{rendering.NAMESPACE}.svc:{service['spec']['ports'][0]['port']}"
     assert f'"http://{host}/readyz"' in script
     assert not service["spec"]["selector"].items() <= pod["metadata"]["labels"].items(), "it is no backend"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [pytest.param(200, 0, id="ready"), pytest.param(503, 1, id="never ready")]
+)
+def test_the_test_of_helm_ends_as_the_operator_answers(status: int, code: int) -> None:
+    class Operator(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(b'{"role": "leader"}')
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    [script] = find("Pod", "gpufleet-test")["spec"]["containers"][0]["args"]
+    with http.server.HTTPServer(("127.0.0.1", 0), Operator) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = f"127.0.0.1:{server.server_port}"
+        quick = script.replace(f"gpufleet.{rendering.NAMESPACE}.svc:8080", here).replace(
+            "sleep(2)", "sleep(0)"
+        )
+        result = subprocess.run([sys.executable, "-c", quick], capture_output=True, text=True, check=False)
+        server.shutdown()
+    assert result.returncode == code, result.stderr
+    assert "leader" in result.stdout + result.stderr

@@ -16,7 +16,8 @@ def test_the_bill_lists_every_locked_package_with_its_hashes(tmp_path: pathlib.P
         ["make", "--dry-run", "sbom"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     [command] = re.findall(r"\S*cyclonedx-py .*", planned.replace("\\\n", " "))
-    argv = command.replace("dist/gpufleet.cdx.json", str(written)).split()
+    # Most of its time is the check of its own schema.
+    argv = [*command.replace("dist/gpufleet.cdx.json", str(written)).split(), "--no-validate"]
     subprocess.run(argv, cwd=ROOT, check=True, capture_output=True)
     bill = json.loads(written.read_text())
     lock = (ROOT / "requirements.txt").read_text()
