@@ -27,7 +27,7 @@ _STAYS = (reasons.INSUFFICIENT_CAPACITY, reasons.RESERVED)
 
 
 class Admitted(NamedTuple):
-    """What becomes of gangs in one pass: places that change or go, or are given, who waits and why."""
+    """What becomes of gangs in one pass: places that change or go, those that are given, who waits why."""
 
     taken: list[tuple[Job, Given]]
     given: list[tuple[Job, Given]]
