@@ -128,6 +128,52 @@ def test_the_exit_code_decides_where_nothing_else_does(gang: Gang, code: int, re
     assert gang.names("jobs") == ["gang-1"]
 
 
+INDEX = "batch.kubernetes.io/job-completion-index"
+HELD = "gpufleet.dev/test"
+"""Finalizer of a pod that is to be seen after its end."""
+
+
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        pytest.param("Succeeded", 0, id="with success"),
+        pytest.param("Failed", 143, id="by the signal"),
+        pytest.param("Failed", 1, id="as torchrun does"),
+    ],
+)
+def test_a_worker_that_goes_as_its_gang_shrinks_neither_fails_nor_completes_it(
+    gang: Gang, phase: str, code: int
+) -> None:
+    gang.apply(framework="Torch", torch={"rendezvous": "Elastic"}, workers={"min": 2, "max": 3})
+    [name] = [
+        one["metadata"]["name"]
+        for one in gang.wait_running(1, 3)
+        if one["metadata"]["labels"].get(INDEX) == "2"
+    ]
+    hold = json.dumps([{"op": "add", "path": "/metadata/finalizers/-", "value": HELD}])
+    gang.kubectl("patch", "pod", name, "--type=json", "-p", hold)
+    smaller = json.dumps({"status": {"assignment": {"workers": 2}}})
+    gang.kubectl("patch", "tjob", "gang", "--subresource=status", "--type=merge", "-p", smaller)
+    process.wait_for(
+        "the worker told to go", lambda: "deletionTimestamp" in gang.get("pod", name)["metadata"], 60
+    )
+    [container] = gang.get("pod", name)["status"]["containerStatuses"]
+    container |= {"ready": False, "started": False, "state": {"terminated": {"exitCode": code}}}
+    ended = json.dumps({"status": {"phase": phase, "containerStatuses": [container]}})
+    gang.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "-p", ended)
+    process.wait_for(
+        "its end counted by the Job", lambda: gang.get("pod", name)["metadata"]["finalizers"] == [HELD], 60
+    )
+    assert gang.get("job", "gang-1")["status"].get("conditions", []) == []
+    gang.kubectl("patch", "pod", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    process.wait_for("the worker gone", lambda: gang.get("pod", name) == {}, 60)
+    gang.wait_running(1, 2)
+    gang.end(1)
+    process.wait_for("success", gang.says("Completed"), 60)
+    [record] = gang.status["history"]
+    assert (record["endedBy"], record["attempt"], record["workers"]) == ("Completed", 1, 2)
+
+
 def test_a_suspended_gang_gives_its_place_back_and_goes_on_later(gang: Gang) -> None:
     gang.apply(accelerator={"count": 1})
     gang.wait_running(1)

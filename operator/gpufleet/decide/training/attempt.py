@@ -22,7 +22,9 @@ FAILURE_RULES = [
 ]
 """The Job then keeps in its own condition what ended it, also when the pod has long gone.
 
-The second rule would fail an elastic gang that shrinks: workers that are told to go seldom exit with 0.
+The second rule would fail an elastic gang that shrinks: workers that are told to go seldom exit with 0, and
+rules look at all pods. backoffLimit and completions do not: they leave out ranks beyond the Job's size
+(kubernetes:pkg/controller/job/job_controller.go, getFailJobMessage and getValidPodsWithFilter).
 """
 
 
