@@ -13,10 +13,7 @@ Ask = Callable[[str, Mapping[str, str]], reach.Answer]
 """(path, query) → answer of the operator's read API."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_OPTIONS = (
-    click.option("-n", "--namespace", help="Namespace of the object; unset: that of the context."),
-    click.option("--context", help="Context of the kubeconfig; unset: the current one."),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+_OPERATOR_OPTIONS = (
     click.option(
         "--operator-namespace",
         default="gpufleet-system",
@@ -28,11 +25,24 @@ _OPTIONS = (
         "--server", metavar="URL", help="Ask the operator there instead, such as through a port-forward."
     ),
 )
+_OPTIONS = (
+    click.option("-n", "--namespace", help="Namespace of the object; unset: that of the context."),
+    click.option("--context", help="Context of the kubeconfig; unset: the current one."),
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    *_OPERATOR_OPTIONS,
+)
 
 
 def options(command: _Command) -> _Command:
     """Adds namespace, context, output, operator_namespace and server."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def operator_options(command: _Command) -> _Command:
+    """Adds operator_namespace and server."""
+    for option in reversed(_OPERATOR_OPTIONS):
         command = option(command)
     return command
 

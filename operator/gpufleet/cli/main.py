@@ -17,6 +17,7 @@ _GROUPS = {
     "explain": "gpufleet.cli.explain",
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
+    "status": "gpufleet.cli.status",
     "triton": "gpufleet.cli.triton",
     "why": "gpufleet.cli.why",
 }
