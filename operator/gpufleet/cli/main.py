@@ -18,6 +18,7 @@ _GROUPS = {
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
     "status": "gpufleet.cli.status",
+    "top": "gpufleet.cli.top",
     "triton": "gpufleet.cli.triton",
     "why": "gpufleet.cli.why",
 }
