@@ -17,6 +17,7 @@ _GROUPS = {
     "explain": "gpufleet.cli.explain",
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
+    "snapshot": "gpufleet.cli.snapshot",
     "status": "gpufleet.cli.status",
     "top": "gpufleet.cli.top",
     "triton": "gpufleet.cli.triton",
