@@ -10,10 +10,12 @@ import importlib
 from importlib import metadata
 
 import click
+import click.shell_completion
 
 import gpufleet
 
 _GROUPS = {
+    "completion": "gpufleet.cli.completion",
     "explain": "gpufleet.cli.explain",
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
@@ -44,6 +46,15 @@ class Commands(click.Group):
         entry = self._added().get(cmd_name)
         loaded: click.Command | None = entry.load() if entry else None
         return loaded
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Names alone, for which no command has to be loaded."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        named = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
+        return [click.shell_completion.CompletionItem(name) for name in named]
 
 
 @click.group(cls=Commands)
