@@ -7,7 +7,6 @@ user's kubectl knows. Where there is no kubectl, the Python client does the same
 from __future__ import annotations
 
 import contextlib
-import http.client
 import pathlib
 import shutil
 import socket
@@ -19,30 +18,56 @@ import click
 
 from gpufleet.cli import reach
 
-TIMEOUT_S = 30.0
-"""Limit of one answer: a snapshot of a large fleet is tens of MB."""
-
 
 @contextlib.contextmanager
 def opened(context: str | None, kubectl: str | None = None) -> Iterator[reach.Get]:
-    """Asks the API server of this context while the body runs. Raises click.ClickException."""
+    """Asks the API server of this context while the body runs; kubectl is started by the first question.
+
+    What is yielded raises click.ClickException where there is no cluster, and reach.UnreachableError where it
+    does not answer.
+    """
     program = kubectl or shutil.which("kubectl")
     if program is None or not hasattr(socket, "AF_UNIX"):
-        yield reach.Cluster(context).get
+        yield lambda url: reach.Cluster(context).get(url)
         return
     with tempfile.TemporaryDirectory(prefix="gpufleet-") as folder:
-        path = pathlib.Path(folder, "api")
-        chosen = ["--context", context] if context else []
-        argv = [program, "proxy", "--unix-socket", str(path), *chosen]
-        process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        door = _Door(program, context, pathlib.Path(folder, "api"))
         try:
-            _wait(process)
-            yield _Door(path).get
+            yield door.get
         finally:
-            process.terminate()
-            process.communicate()
+            door.close()
+
+
+class _Door:
+    """kubectl proxy, from the first question until `close`."""
+
+    def __init__(self, program: str, context: str | None, path: pathlib.Path) -> None:
+        self._argv = [program, "proxy", "--unix-socket", str(path)]
+        self._argv += ["--context", context] if context else []
+        self._path = path
+        self._process: subprocess.Popen[str] | None = None
+
+    def get(self, url: str) -> tuple[int, bytes]:
+        starts = self._process is None
+        if self._process is None:
+            # In a session of its own, so that Ctrl-C reaches the command alone, which then ends it.
+            self._process = subprocess.Popen(
+                self._argv,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        from gpufleet.cli import unixsocket
+
+        if starts:
+            _wait(self._process)
+        return unixsocket.get(self._path, url)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate()
 
 
 def _wait(process: subprocess.Popen[str]) -> None:
@@ -50,39 +75,3 @@ def _wait(process: subprocess.Popen[str]) -> None:
     if process.stdout is not None and not process.stdout.readline():
         said = process.communicate()[1].strip()
         raise click.ClickException(f"no cluster: {said.removeprefix('error: ') or 'kubectl proxy has ended'}")
-
-
-class _Door:
-    """HTTP over the socket, one connection a request."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self._path = path
-
-    def get(self, url: str) -> tuple[int, bytes]:
-        """HTTP status and body, whatever they are. Raises reach.UnreachableError where nothing answers."""
-        connection = _Connection(self._path)
-        try:
-            connection.request("GET", url)
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise reach.UnreachableError(f"the API server does not answer: {error}") from error
-        finally:
-            connection.close()
-        # The proxy's own words, where it reaches nobody, are no JSON.
-        if response.status == http.client.BAD_GATEWAY and not body.startswith(b"{"):
-            raise reach.UnreachableError(
-                f"the API server does not answer: {body.decode(errors='replace').strip()}"
-            )
-        return response.status, body
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))

@@ -7,12 +7,15 @@ do not pay for the operator's libraries.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 import click
 import click.shell_completion
 
 import gpufleet
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 _GROUPS = {
     "completion": "gpufleet.cli.completion",
@@ -32,6 +35,8 @@ class Commands(click.Group):
     """The built-in commands and those that other installed packages add under `gpufleet.commands`."""
 
     def _added(self) -> dict[str, metadata.EntryPoint]:
+        from importlib import metadata
+
         return {entry.name: entry for entry in metadata.entry_points(group="gpufleet.commands")}
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -7,9 +7,7 @@ request, so that asking again needs no further right; who may use the proxy of p
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -117,6 +115,9 @@ def ask_directly(server: str, path: str, query: Mapping[str, str]) -> Answer:
 
 def fetch_directly(server: str, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
     """As `ask_directly`, with the body as it came."""
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(server.rstrip("/") + _join(path, query), timeout=TIMEOUT_S) as response:
             status, body = response.status, response.read()

@@ -45,7 +45,12 @@ def test_kubectl_is_asked_and_ends_with_the_command(tmp_path: pathlib.Path) -> N
 def test_kubectls_own_words_are_told(tmp_path: pathlib.Path) -> None:
     kubectl = write(tmp_path, '#!/bin/sh\necho "error: context \\"x\\" does not exist" >&2\nexit 1\n')
     with (
+        door.opened("x", kubectl) as get,
         pytest.raises(click.ClickException, match='no cluster: context "x" does not exist'),
-        door.opened("x", kubectl),
     ):
+        get("/api")
+
+
+def test_who_asks_nothing_starts_nothing(tmp_path: pathlib.Path) -> None:
+    with door.opened(None, str(tmp_path / "there is none")):
         pass
