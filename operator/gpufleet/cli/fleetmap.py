@@ -74,7 +74,9 @@ def draw(
     """
     if level is None and height is None:
         level = "gpus" if len(nodes) <= 64 else "nodes"
-    for one in (level,) if level else LEVELS:
+    # A line a node at least: what cannot fit is not drawn to find out.
+    finest = 1 if height is not None and len(nodes) > height else 0
+    for one in (level,) if level else LEVELS[finest:]:
         lines = list(_draw_level(one, nodes, palette, width, height))
         if level or height is None or len(lines) <= height:
             break

@@ -101,13 +101,19 @@ def _read_devices(node: picture.Node, held: Mapping[str, Counter[str]]) -> Itera
 
 def _weigh(node: NodeUse) -> NodeUse:
     for device in node.devices:
+        if not device.cut:
+            node.total += 1.0
+            if holder := device.units[0].holder:
+                node.held += 1.0
+                node.holders[holder] = node.holders.get(holder, 0.0) + 1.0
+            continue
         sizes = sum(one.size for one in device.units)
         # The slices of several GPUs, where no agent tells, are more than one GPU has.
         weight = max(1.0, sizes / _WHOLE)
         node.total += weight
         for unit in device.units:
             if unit.holder:
-                held = weight * unit.size / sizes if device.cut else 1.0
+                held = weight * unit.size / sizes
                 node.held += held
                 node.holders[unit.holder] = node.holders.get(unit.holder, 0.0) + held
     return node
