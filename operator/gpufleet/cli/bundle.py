@@ -95,8 +95,10 @@ def _reduce_nodes(listed: dict[str, Any]) -> list[dict[str, Any]]:
             "name": one["metadata"]["name"],
             "labels": one["metadata"].get("labels", {}),
             "annotations": one["metadata"].get("annotations", {}),
-            "spec": {key: one["spec"].get(key) for key in ("taints", "unschedulable") if key in one["spec"]},
-            "status": {key: one["status"].get(key) for key in _NODE_STATUS},
+            "spec": {
+                key: one["spec"][key] for key in ("taints", "unschedulable") if key in one.get("spec", {})
+            },
+            "status": {key: one.get("status", {}).get(key) for key in _NODE_STATUS},
         }
         for one in listed.get("items", [])
     ]

@@ -31,7 +31,7 @@ def opened(context: str | None, kubectl: str | None = None) -> Iterator[reach.Ge
         yield lambda url: reach.Cluster(context).get(url)
         return
     with tempfile.TemporaryDirectory(prefix="gpufleet-") as folder:
-        door = _Door(program, context, pathlib.Path(folder, "api"))
+        door = _Door(program, context, pathlib.Path(folder))
         try:
             yield door.get
         finally:
@@ -41,27 +41,25 @@ def opened(context: str | None, kubectl: str | None = None) -> Iterator[reach.Ge
 class _Door:
     """kubectl proxy, from the first question until `close`."""
 
-    def __init__(self, program: str, context: str | None, path: pathlib.Path) -> None:
-        self._argv = [program, "proxy", "--unix-socket", str(path)]
+    def __init__(self, program: str, context: str | None, folder: pathlib.Path) -> None:
+        self._path, self._errors = folder / "api", folder / "errors"
+        self._argv = [program, "proxy", "--unix-socket", str(self._path)]
         self._argv += ["--context", context] if context else []
-        self._path = path
         self._process: subprocess.Popen[str] | None = None
 
     def get(self, url: str) -> tuple[int, bytes]:
         starts = self._process is None
         if self._process is None:
-            # In a session of its own, so that Ctrl-C reaches the command alone, which then ends it.
-            self._process = subprocess.Popen(
-                self._argv,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+            # It tells of every failure: a pipe that nobody reads would be full after a while.
+            with self._errors.open("w") as errors:
+                # In a session of its own, so that Ctrl-C reaches the command alone, which then ends it.
+                self._process = subprocess.Popen(
+                    self._argv, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+                )
         from gpufleet.cli import unixsocket
 
         if starts:
-            _wait(self._process)
+            self._wait(self._process)
         return unixsocket.get(self._path, url)
 
     def close(self) -> None:
@@ -69,9 +67,9 @@ class _Door:
             self._process.terminate()
             self._process.communicate()
 
-
-def _wait(process: subprocess.Popen[str]) -> None:
-    """Returns once it listens: it says so in one line. Raises click.ClickException with its own words."""
-    if process.stdout is not None and not process.stdout.readline():
-        said = process.communicate()[1].strip()
-        raise click.ClickException(f"no cluster: {said.removeprefix('error: ') or 'kubectl proxy has ended'}")
+    def _wait(self, process: subprocess.Popen[str]) -> None:
+        """Returns once it listens: it says so in one line. Raises click.ClickException with its own words."""
+        if process.stdout is not None and not process.stdout.readline():
+            process.wait()
+            said = self._errors.read_text(errors="replace").strip().removeprefix("error: ")
+            raise click.ClickException(f"no cluster: {said or 'kubectl proxy has ended'}")

@@ -32,8 +32,9 @@ class Report(msgspec.Struct, rename="camel"):
     operator: health.About | None = None
     nodes: list[health.Nodes] = []
     devices: list[health.Devices] = []
-    services: int = 0
-    jobs: int = 0
+    services: int | None = None
+    """None where they could not be read, as for jobs."""
+    jobs: int | None = None
     findings: list[health.Finding] = []
 
     def wire(self) -> dict[str, Any]:
@@ -94,7 +95,8 @@ def find(source: sources.Sources, namespace: str | None, now: datetime.datetime)
     report.findings += health.find_in_pools(fleet.pools, fleet.repartition)
     report.findings += health.find_in_services(services, now)
     report.findings += health.find_in_jobs(jobs, queue, now)
-    report.services, report.jobs = len(services), len(jobs)
+    if all(one.reason != "NotRead" for one in report.findings):
+        report.services, report.jobs = len(services), len(jobs)
     return report
 
 
@@ -111,7 +113,8 @@ def tell(
             yield from _tell_findings(found, now, most)
     yield ""
     yield _describe_operator(report.operator)
-    yield f"{_count(report.services, 'service')}, {_count(report.jobs, 'job')}."
+    if report.services is not None and report.jobs is not None:
+        yield f"{_count(report.services, 'service')}, {_count(report.jobs, 'job')}."
     if report.nodes:
         yield ""
         rows = [

@@ -24,9 +24,9 @@ def get(path: pathlib.Path, url: str) -> tuple[int, bytes]:
     finally:
         connection.close()
     # The proxy's own words, where it reaches nobody, are no JSON.
-    if response.status == http.client.BAD_GATEWAY and not body.startswith(b"{"):
-        said = body.decode(errors="replace").strip()
-        raise reach.UnreachableError(f"the API server does not answer: {said}")
+    if response.status >= http.client.INTERNAL_SERVER_ERROR and not body.startswith(b"{"):
+        said = body.decode(errors="replace").strip().partition("\n")[0]
+        raise reach.UnreachableError(f"no answer: {said or f'HTTP {response.status}'}")
     return response.status, body
 
 

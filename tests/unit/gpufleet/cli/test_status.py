@@ -100,6 +100,7 @@ def test_an_api_server_that_is_down_is_told() -> None:
     report = status.find(sources.Sources(wires.silent), None, NOW)
     assert {one.level for one in report.findings} == {"unknown"}
     assert "the API server does not answer" in say(report)
+    assert "0 services" not in say(report)
 
 
 def test_many_findings_are_counted() -> None:
