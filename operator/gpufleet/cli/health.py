@@ -24,6 +24,8 @@ STALE_S = 120.0
 """Samples that are older say nothing of now."""
 RECENT_S = 86_400.0
 """A job that has failed for good is told of for so long; its record stays for ever."""
+CONTROLLER = "gpufleet.dev/operator"
+"""As decide/training/lifecycle.py has it, which takes too long to load."""
 _ON_THE_WAY = (reasons.PODS_NOT_READY, reasons.ROLLOUT_IN_PROGRESS, reasons.AWAITING_ASSIGNMENT, "")
 
 
@@ -112,7 +114,7 @@ def find_in_jobs(
     places = {f"{one['namespace']}/{one['name']}": one for one in queue}
     for one in jobs:
         main = one.condition(reasons.SUCCEEDED)
-        if main and main.status == "True":
+        if one.spec.managed_by not in (None, CONTROLLER) or (main and main.status == "True"):
             continue
         since = main.last_transition_time if main else one.metadata.creation_timestamp
         if main and main.status == "False":
@@ -148,9 +150,10 @@ def find_in_pools(pools: Iterable[picture.Thing], reports: Iterable[picture.Node
         if stalled := list(_find_stalled("GPUPool", one)):
             yield from stalled
         elif ready and ready.status != "True":
-            yield Finding(
-                "wrong", "GPUPool", one.key, ready.reason, ready.message, ready.last_transition_time
-            )
+            # A node autoscaler brings nodes once something needs them.
+            empty = ready.reason == reasons.NO_MATCHING_NODES and one.spec.max_nodes
+            level: Level = "waits" if empty else "wrong"
+            yield Finding(level, "GPUPool", one.key, ready.reason, ready.message, ready.last_transition_time)
         plan = (one.status.mig or {}).get("plan") or {}
         if plan.get("gpus") and (one.spec.mig or {}).get("act", "Advisory") == "Advisory":
             yield Finding("advised", "GPUPool", one.key, plan["reason"], plan.get("message", ""))

@@ -72,6 +72,8 @@ class Spec(Wire):
     """As Status."""
 
     suspend: bool = False
+    managed_by: str | None = None
+    max_nodes: int | None = None
     node_selector: dict[str, str] = {}
     mig: dict[str, Any] | None = None
     autoscaling: Autoscaling | None = None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gpufleet.cli import health, picture
+from gpufleet.decide.training import lifecycle
 from tests import builders
 from tests.builders import NOW
 from tests.unit.gpufleet.cli import wires
@@ -89,6 +90,10 @@ WAITING = {"assignment": {"workers": 0, "reason": "InsufficientCapacity", "messa
     ("job", "queue", "found"),
     [
         pytest.param(thing("llm", condition("Succeeded", "True", "Completed")), [], [], id="done"),
+        pytest.param(thing("llm", spec={"managedBy": "a.b/c"}), [], [], id="another controller's"),
+        pytest.param(
+            thing("llm", spec={"managedBy": "gpufleet.dev/operator"}), [], [("waits", "NoStatus")], id="new"
+        ),
         pytest.param(thing("llm", activeWorkers=2), [], [], id="runs"),
         pytest.param(thing("llm", spec={"suspend": True}), [], [], id="suspended"),
         pytest.param(thing("llm", **WAITING), [ENTRY], [("waits", "InsufficientCapacity")], id="waits"),
@@ -117,6 +122,10 @@ def test_jobs(job: picture.Thing, queue: list[dict[str, Any]], found: list[tuple
     assert briefly(health.find_in_jobs([job], queue, NOW)) == found
 
 
+def test_whose_jobs_are_ours() -> None:
+    assert health.CONTROLLER == lifecycle.OPERATOR
+
+
 def test_a_gang_that_waits_says_when() -> None:
     [told] = health.find_in_jobs([thing("llm", **WAITING)], [ENTRY], NOW)
     assert told.message == "number 2 of the queue, in about 10 min: it needs 8"
@@ -132,6 +141,14 @@ PLAN = {"plan": {"reason": "Planned", "message": "m", "gpus": 2}}
         pytest.param(
             thing("p", condition("Ready", "False", "NodesNotReady")), [], [("wrong", "NodesNotReady")],
             id="not",
+        ),
+        pytest.param(
+            thing("p", condition("Ready", "False", "NoMatchingNodes")), [], [("wrong", "NoMatchingNodes")],
+            id="without nodes",
+        ),
+        pytest.param(
+            thing("p", condition("Ready", "False", "NoMatchingNodes"), spec={"maxNodes": 4}), [],
+            [("waits", "NoMatchingNodes")], id="nodes come when they are needed",
         ),
         pytest.param(
             thing("p", READY, mig=PLAN, spec={"mig": {}}), [], [("advised", "Planned")],
