@@ -43,7 +43,7 @@ check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-autoscaling-real bench-mig bench-training bench-admission bench-gangs bench-dashboards  ## All benchmarks
+bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner bench-tuned bench-batcher bench-forecast bench-autoscaling bench-autoscaling-real bench-mig bench-training bench-admission bench-gangs bench-dashboards bench-top  ## All benchmarks
 bench-%: setup
 	@$(BIN)/python -m tests.bench.$(subst -,_,$*)
 

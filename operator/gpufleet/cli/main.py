@@ -7,16 +7,24 @@ do not pay for the operator's libraries.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 import click
+import click.shell_completion
 
 import gpufleet
 
+if TYPE_CHECKING:
+    from importlib import metadata
+
 _GROUPS = {
+    "completion": "gpufleet.cli.completion",
     "explain": "gpufleet.cli.explain",
     "mig": "gpufleet.cli.mig",
     "profile": "gpufleet.cli.profile",
+    "snapshot": "gpufleet.cli.snapshot",
+    "status": "gpufleet.cli.status",
+    "top": "gpufleet.cli.top",
     "triton": "gpufleet.cli.triton",
     "why": "gpufleet.cli.why",
 }
@@ -27,6 +35,8 @@ class Commands(click.Group):
     """The built-in commands and those that other installed packages add under `gpufleet.commands`."""
 
     def _added(self) -> dict[str, metadata.EntryPoint]:
+        from importlib import metadata
+
         return {entry.name: entry for entry in metadata.entry_points(group="gpufleet.commands")}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,6 +51,15 @@ class Commands(click.Group):
         entry = self._added().get(cmd_name)
         loaded: click.Command | None = entry.load() if entry else None
         return loaded
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Names alone, for which no command has to be loaded."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        named = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
+        return [click.shell_completion.CompletionItem(name) for name in named]
 
 
 @click.group(cls=Commands)

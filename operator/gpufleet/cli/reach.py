@@ -7,15 +7,11 @@ request, so that asking again needs no further right; who may use the proxy of p
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
-
-from gpufleet.api import meta, training_job, triton_service
 
 SERVICE = "gpufleet"
 PORT = 8080
@@ -52,13 +48,19 @@ class Cluster:
 
     def read_service(self, namespace: str, name: str) -> dict[str, Any]:
         """The TritonService as it is stored. Raises click.ClickException."""
+        from gpufleet.api import triton_service
+
         return self._read(triton_service.KIND, triton_service.PLURAL, namespace, name)
 
     def read_job(self, namespace: str, name: str) -> dict[str, Any]:
         """The TrainingJob as it is stored. Raises click.ClickException."""
+        from gpufleet.api import training_job
+
         return self._read(training_job.KIND, training_job.PLURAL, namespace, name)
 
     def _read(self, kind: str, plural: str, namespace: str, name: str) -> dict[str, Any]:
+        from gpufleet.api import meta
+
         where = ("apis", meta.GROUP, meta.VERSION, "namespaces", namespace, plural, name)
         try:
             status, body = self.get("/" + "/".join(urllib.parse.quote(one, safe="") for one in where))
@@ -84,14 +86,20 @@ class Cluster:
 
 def ask_through(get: Get, namespace: str, path: str, query: Mapping[str, str]) -> Answer:
     """The leader's answer, by way of the API server. Raises UnreachableError."""
+    return _read(*fetch_through(get, namespace, path, query))
+
+
+def fetch_through(get: Get, namespace: str, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+    """As `ask_through`, with the body as it came: that of a large fleet is read only once."""
     root, asked = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}", _join(path, query)
     leader = ""
     for _ in range(ATTEMPTS):
-        status, body = _read(*get(f"{root}/services/{SERVICE}:http/proxy{asked}"))
-        if not _is_standby(status, body):
+        status, body = get(f"{root}/services/{SERVICE}:http/proxy{asked}")
+        told = _find_standby(status, body)
+        if told is None:
             return status, body
-        if body["leader"] and body["leader"] != leader:
-            leader = str(body["leader"])
+        if told["leader"] and told["leader"] != leader:
+            leader = str(told["leader"])
             found = _ask_pod(get, f"{root}/pods/{urllib.parse.quote(leader, safe='')}:{PORT}/proxy{asked}")
             if found:
                 return found
@@ -102,16 +110,24 @@ def ask_through(get: Get, namespace: str, path: str, query: Mapping[str, str]) -
 
 def ask_directly(server: str, path: str, query: Mapping[str, str]) -> Answer:
     """The answer of the operator at this URL. Raises UnreachableError."""
+    return _read(*fetch_directly(server, path, query))
+
+
+def fetch_directly(server: str, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+    """As `ask_directly`, with the body as it came."""
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(server.rstrip("/") + _join(path, query), timeout=TIMEOUT_S) as response:
-            status, body = _read(response.status, response.read())
+            status, body = response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
-            status, body = _read(error.code, error.read())
+            status, body = error.code, error.read()
     except (OSError, ValueError) as error:
         raise UnreachableError(f"{server} does not answer: {error}") from error
-    if _is_standby(status, body):
-        raise UnreachableError(f"{server} is no leader: {body['message']}")
+    if told := _find_standby(status, body):
+        raise UnreachableError(f"{server} is no leader: {told['message']}")
     return status, body
 
 
@@ -119,13 +135,13 @@ def _join(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urllib.parse.urlencode(query)}"
 
 
-def _ask_pod(get: Get, url: str) -> Answer | None:
+def _ask_pod(get: Get, url: str) -> tuple[int, bytes] | None:
     """None where one may not, or the pod is none."""
     try:
-        status, body = _read(*get(url))
+        status, body = get(url)
+        return None if _find_standby(status, body) else (status, body)
     except UnreachableError:
         return None
-    return None if _is_standby(status, body) else (status, body)
 
 
 def _read(status: int, body: bytes) -> Answer:
@@ -139,8 +155,12 @@ def _read(status: int, body: bytes) -> Answer:
     return status, found
 
 
-def _is_standby(status: int, body: Mapping[str, Any]) -> bool:
-    return status == 503 and "leader" in body
+def _find_standby(status: int, body: bytes) -> dict[str, Any] | None:
+    """What an operator says that does not lead. Raises UnreachableError where none has refused."""
+    if status == 200:
+        return None
+    found = _read(status, body)[1]
+    return found if status == 503 and "leader" in found else None
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import pydantic
 from aiohttp import web
 from prometheus_client import exposition, registry
 
+import gpufleet
 from gpufleet import clock, repartition, runtime, settings
 from gpufleet.decide.mig.repartition import reports
 from gpufleet.decide.placement import whatif
@@ -50,6 +51,7 @@ async def serving(life: Life, options: settings.Settings) -> AsyncIterator[None]
         ("/progress", _progress),
         ("/queue", _queue),
         ("/mig-plan", _mig_plan),
+        ("/about", _about),
     ):
         app.router.add_get(url_path, _bind(answer, life))
     app.router.add_get("/metrics", _bind(functools.partial(_metrics, options.metrics_objects), life))
@@ -158,6 +160,28 @@ async def _mig_plan(life: Life) -> web.Response:
         return _name_leader(life)
     running = life.runtime
     return web.json_response(layouts.describe(await repartition.preview(running), running.clock.now()))
+
+
+async def _about(life: Life) -> web.Response:
+    """Who leads, and whether it sees the cluster and Prometheus."""
+    running = life.runtime
+    if life.cluster is None or running is None or not life.is_synced:
+        return _name_leader(life)
+    now_s, look = clock.SystemClock().now().timestamp(), running.look
+    return web.json_response(
+        {
+            "version": gpufleet.__version__,
+            "leader": running.settings.pod_name,
+            "silentWatches": life.cluster.stale(),
+            "preemption": running.settings.preemption,
+            "prometheus": {
+                "configured": bool(running.settings.prometheus_url),
+                "ageSeconds": round(max(0.0, now_s - look.at_s), 1) if look.number else None,
+                "error": look.error,
+                "notes": list(look.notes),
+            },
+        }
+    )
 
 
 async def _snapshot(life: Life) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+import gpufleet
 from gpufleet import runtime, settings, worker
 from gpufleet.api import training_job
 from gpufleet.decide.autoscaling import memories
@@ -51,6 +52,7 @@ STANDBY = http.Life(read_holder=lambda: "the-other")
         pytest.param(STANDBY, "/progress", 503, {"leader": "the-other"}, id="standby knows no progress"),
         pytest.param(STANDBY, "/queue", 503, {"leader": "the-other"}, id="standby knows no queue"),
         pytest.param(STANDBY, "/mig-plan", 503, {"leader": "the-other"}, id="standby makes no plan"),
+        pytest.param(STANDBY, "/about", 503, {"leader": "the-other"}, id="standby leaves it to the leader"),
         pytest.param(build_leader(), "/progress", 200, {"jobs": []}, id="nobody tells of progress"),
     ],
 )
@@ -99,6 +101,14 @@ async def test_who_waits(unused_tcp_port: int) -> None:
     [told] = json.loads(body)["jobs"]
     assert (told["name"], told["position"], told["reason"]) == ("llm", 1, "Reserved")
     assert (told["etaSeconds"], told["basis"], told["wouldEnd"]) == (10, "a ends", ["team/b"])
+
+
+async def test_the_leader_tells_of_itself(unused_tcp_port: int) -> None:
+    status, body = await ask(build_scaling_leader(), "/about", unused_tcp_port)
+    told = json.loads(body)
+    assert (status, told["version"], told["silentWatches"]) == (200, gpufleet.__version__, [])
+    assert told["prometheus"]["ageSeconds"] > 0
+    assert told["prometheus"]["configured"] is False
 
 
 async def test_metrics(unused_tcp_port: int) -> None:

@@ -82,7 +82,7 @@ def test_gangs_that_come_at_once_get_what_each_would_get_alone(asks: list[dict[s
         NODES[:4], pods, pools=[POOL], jobs=[job, *spec], priorities={"": 0, **URGENT}
     )
     plan = assign.plan(view, {}, NOW, ACTIVE)
-    alone = assign.plan(view, {}, NOW, ACTIVE, lines.Lines(shape=lambda job: job.metadata.uid))
+    alone = assign.plan(view, {}, NOW, ACTIVE, kept=lines.Lines(shape=lambda job: job.metadata.uid))
     assert sort(alone) == sort(plan)
     assert [*waiting.describe(alone.queue)] == [*waiting.describe(plan.queue)]
 
