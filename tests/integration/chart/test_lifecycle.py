@@ -110,6 +110,30 @@ def read_children(cluster: Cluster, team: str) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def today(cluster: Cluster, helm: Helm) -> Iterator[None]:
+    """What today's operator may do, also where an older chart grants less: it is what every release runs."""
+    shown = yaml.safe_load_all(helm.run("template", charts.RELEASE, str(CHART)))
+    [rules] = [
+        one["rules"]
+        for one in shown
+        if one and one["kind"] == "ClusterRole" and one["metadata"]["name"] == "gpufleet"
+    ]
+    group, meta = "rbac.authorization.k8s.io", {"name": "gpufleet-today"}
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
+    account = {"kind": "ServiceAccount", "name": access.ACCOUNT, "namespace": charts.NAMESPACE}
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": meta["name"]},
+        "subjects": [account],
+    }
+    cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all([role, binding]))
+    yield
+    cluster.kubectl("delete", "clusterrole,clusterrolebinding", meta["name"])
+
+
 def work(cluster: Cluster, folder: pathlib.Path, name: str, after: str = "") -> Any:
     """An operator with the rights of now, which has looked at every object once."""
     client = kubectl.Kubectl(cluster.kubectl_path, cluster.kubeconfig)
@@ -132,7 +156,7 @@ def look_at_all(operator: process.Operator) -> None:
 
 
 def test_nothing_that_runs_notices_an_upgrade_a_rollback_or_the_end(
-    cluster: Cluster, helm: Helm, team: str, objects: pathlib.Path, tmp_path: pathlib.Path
+    cluster: Cluster, helm: Helm, today: None, team: str, objects: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     helm.run("install", charts.RELEASE, str(OLDER), "--create-namespace", "--wait", "--timeout", "4m")
     with work(cluster, tmp_path, "older") as operator:

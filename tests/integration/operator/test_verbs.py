@@ -61,10 +61,11 @@ def gateway(served: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def config(served: Cluster, gateway: None, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A kubeconfig with the operator's own rights; mig-manager's namespace exists."""
+    """A kubeconfig with the operator's own rights; mig-manager's namespace exists, a Lease does not."""
     client = kubectl.Kubectl(served.kubectl_path, served.kubeconfig)
     access.install_chart(client)
     served.try_kubectl("create", "namespace", mig_node.NAMESPACE)
+    served.kubectl("delete", "lease", "gpufleet-operator", "-n", "gpufleet-system", "--ignore-not-found")
     return access.write_kubeconfig(client, tmp_path / "operator.kubeconfig")
 
 
