@@ -29,9 +29,7 @@ ENV = {
 MEASURED = "is written from what model agents have measured, and simulated pods have none"
 MISSED = "reads again what a watch has missed, and none is missed here"
 BLOCKING = "is asked for by an admission plugin that this API server has not"
-KEPT = "takes Jobs away after ttlSecondsAfterFinished or many failures, and these stay for their logs"
 NOT_IN_THIS_RUN = {
-    Right("batch", "jobs", "delete"): KEPT,
     **{
         Right("gpufleet.dev", "modelprofiles", verb): MEASURED
         for verb in ("get", "create", "patch", "delete")
@@ -155,12 +153,14 @@ def live_as_a_gang(gang: Gang) -> None:
         framework="MPI",
         mpi={"sshSecretName": "keys"},
         failurePolicy=policy,
+        ttlSecondsAfterFinished=1,
     )
     gang.wait_running(1)
     gang.end(1, code=1)
     gang.wait_running(2)
     gang.end(2)
     process.wait_for("success", gang.says("Completed"), 90)
+    process.wait_for("the end of its Jobs", lambda: not gang.names("jobs"), 60)
     gang.kubectl("delete", "tjob", "gang")
 
 
