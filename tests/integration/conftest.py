@@ -56,6 +56,6 @@ def cluster() -> Iterator[Cluster]:
 def _sweep() -> None:
     """Takes down what runs that were killed have left."""
     for record in state.load_all():
-        match = re.fullmatch(r"test-(\d+)", record.name)
+        match = re.fullmatch(r"test-(\d+)(-\w+)?", record.name)
         if match and not psutil.pid_exists(int(match[1])):
             local.LocalProvider(record.name).down()

@@ -11,14 +11,13 @@ import json
 import os
 import pathlib
 import subprocess
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from gpufleet_sandbox import binaries, charts, kubectl
+from gpufleet_sandbox import binaries, charts, kubectl, local
 from tests import access, builders_api
 from tests.integration.conftest import Cluster
 from tests.integration.operator import process
@@ -54,30 +53,30 @@ class Helm:
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """One of its own without gpufleet: kinds and roles that other tests share come and go here."""
+    if os.environ.get("GPUFLEET_TEST_KUBECONFIG"):
+        pytest.skip("takes gpufleet itself away")
+    provided = local.LocalProvider(f"test-{os.getpid()}-chart", node_count=0, kwok_count=4)
+    try:
+        provided.up()
+        yield Cluster(provided, provided.kubeconfig(), binaries.ensure("kubectl"))
+    finally:
+        provided.down()
+
+
 @pytest.fixture(
     params=[pytest.param("helm", id="helm-4"), pytest.param("helm-3", id="helm-3", marks=WITH_HELM_3)]
 )
-def helm(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Helm]:
-    """Helm on a cluster without gpufleet, which has it afterwards as the other tests expect it."""
-    crds = str(ROOT / "crds")
-    made = Helm(request.param, cluster)
-    made.try_run("uninstall", charts.RELEASE)
-    cluster.kubectl("delete", "-f", crds, "--ignore-not-found", "--wait=true")
-    yield made
-    made.try_run("uninstall", charts.RELEASE)
-    cluster.kubectl("delete", "-f", crds, "--ignore-not-found", "--wait=true")
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", crds)
+def helm(cluster: Cluster, request: pytest.FixtureRequest) -> Helm:
+    return Helm(request.param, cluster)
 
 
 @pytest.fixture
-def team(cluster: Cluster, helm: Helm) -> Iterator[str]:
-    name = f"chart-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.try_kubectl("delete", "tsvc,tjob", "--all", "-n", name)
-    # Its pods are to be gone after a grace period of minutes, for which nobody waits.
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def team(cluster: Cluster) -> str:
+    cluster.kubectl("create", "namespace", "team-a")
+    return "team-a"
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ def read_children(cluster: Cluster, team: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def today(cluster: Cluster, helm: Helm) -> Iterator[None]:
+def today(cluster: Cluster, helm: Helm) -> None:
     """What today's operator may do, also where an older chart grants less: it is what every release runs."""
     shown = yaml.safe_load_all(helm.run("template", charts.RELEASE, str(CHART)))
     [rules] = [
@@ -130,8 +129,6 @@ def today(cluster: Cluster, helm: Helm) -> Iterator[None]:
         "subjects": [account],
     }
     cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all([role, binding]))
-    yield
-    cluster.kubectl("delete", "clusterrole,clusterrolebinding", meta["name"])
 
 
 def work(cluster: Cluster, folder: pathlib.Path, name: str, after: str = "") -> Any:
@@ -196,7 +193,7 @@ def test_what_cannot_work_is_said_in_a_sentence(cluster: Cluster, helm: Helm) ->
         "install", charts.RELEASE, str(CHART), "--set", "watchNamespaces={nowhere}", "--create-namespace"
     )
     assert 'namespaces "nowhere" not found' in nowhere.stderr
-    helm.try_run("uninstall", charts.RELEASE)
+    helm.run("uninstall", charts.RELEASE)
     helm.run("install", charts.RELEASE, str(CHART), "--set", "replicas=0", "--create-namespace")
     second = helm.try_run("install", "another", str(CHART), "--namespace", "default")
     assert second.returncode != 0
@@ -206,13 +203,7 @@ def test_what_cannot_work_is_said_in_a_sentence(cluster: Cluster, helm: Helm) ->
 
 def test_plain_manifests_install_the_same(cluster: Cluster, helm: Helm) -> None:
     cluster.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests"))
-    try:
-        available = ("--for=condition=Available", "--timeout=120s", "-n", charts.NAMESPACE)
-        cluster.kubectl("wait", "deployment/gpufleet", *available)
-        over_it = helm.try_run("install", charts.RELEASE, str(CHART))
-        assert "invalid ownership metadata" in over_it.stderr
-    finally:
-        ours = ("-l", "app.kubernetes.io/name=gpufleet")
-        kinds = "deployments,services,serviceaccounts,roles,rolebindings"
-        cluster.kubectl("delete", kinds, "-n", charts.NAMESPACE, *ours)
-        cluster.kubectl("delete", "clusterroles,clusterrolebindings", *ours)
+    available = ("--for=condition=Available", "--timeout=120s", "-n", charts.NAMESPACE)
+    cluster.kubectl("wait", "deployment/gpufleet", *available)
+    over_it = helm.try_run("install", charts.RELEASE, str(CHART))
+    assert "invalid ownership metadata" in over_it.stderr
