@@ -37,6 +37,7 @@ check: setup  ## Generated files, format, lint, types, import contracts
 	@$(BIN)/python tools/generate_protos.py --check
 	@$(BIN)/python tools/generate_chart_docs.py --check
 	@$(BIN)/python tools/generate_metrics_docs.py --check
+	@$(BIN)/python tools/generate_api_docs.py --check
 	@$(BIN)/python -m tools.generate_dashboards --check
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -47,11 +48,12 @@ bench: bench-sandbox bench-scale bench-job bench-start bench-serving bench-tuner
 bench-%: setup
 	@$(BIN)/python -m tests.bench.$(subst -,_,$*)
 
-generate: setup  ## CRDs, protobuf modules, the chart's README, the page of metrics, dashboards
+generate: setup  ## CRDs, protobuf modules, the chart's README, pages of metrics and fields, dashboards
 	@$(BIN)/python tools/generate_crds.py
 	@$(BIN)/python tools/generate_protos.py
 	@$(BIN)/python tools/generate_chart_docs.py
 	@$(BIN)/python tools/generate_metrics_docs.py
+	@$(BIN)/python tools/generate_api_docs.py
 	@$(BIN)/python -m tools.generate_dashboards
 
 manifests: setup  ## Plain YAML for kustomize and GitOps, from the chart
