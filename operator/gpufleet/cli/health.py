@@ -26,6 +26,8 @@ RECENT_S = 86_400.0
 """A job that has failed for good is told of for so long; its record stays for ever."""
 CONTROLLER = "gpufleet.dev/operator"
 """As decide/training/lifecycle.py has it, which takes too long to load."""
+_SIZES = ("SmallerFits", "LargerNeeded", "CheaperSlice", "OtherSliceNeeded", "SlicesLacking")
+"""Of right-sizing and of the choice of a slice, where another size would be right."""
 _ON_THE_WAY = (reasons.PODS_NOT_READY, reasons.ROLLOUT_IN_PROGRESS, reasons.AWAITING_ASSIGNMENT, "")
 
 
@@ -84,14 +86,15 @@ def find_in_services(services: Iterable[picture.Thing], now: datetime.datetime) 
     """Those that are not Ready or cannot proceed, and what Advisory would change."""
     for one in services:
         yield from list(_find_stalled("TritonService", one)) or _find_unready(one, now)
-        scaling, size = one.status.autoscaling, one.status.right_sizing
+        scaling = one.status.autoscaling
         given = one.status.assignment.replicas if one.status.assignment else None
         if scaling and scaling.mode == "Advisory" and given is not None and scaling.replicas != given:
             said = scaling.decisions[0].message if scaling.decisions else ""
             message = f"{scaling.replicas} servers instead of {given}" + (f": {said}" if said else "")
             yield Finding("advised", "TritonService", one.key, "Autoscaling", message)
-        if size and size.reason in ("SmallerFits", "LargerNeeded"):
-            yield Finding("advised", "TritonService", one.key, size.reason, size.message)
+        for told in (one.status.right_sizing, one.status.slice_choice):
+            if told and told.reason in _SIZES:
+                yield Finding("advised", "TritonService", one.key, told.reason, told.message)
 
 
 def _find_unready(one: picture.Thing, now: datetime.datetime) -> Iterator[Finding]:

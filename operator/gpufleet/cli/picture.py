@@ -61,6 +61,7 @@ class Status(Wire):
     assignment: Assignment | None = None
     autoscaling: Autoscaling | None = None
     right_sizing: Decision | None = None
+    slice_choice: Decision | None = None
     mig: dict[str, Any] | None = None
     ready_replicas: int = 0
     active_workers: int = 0

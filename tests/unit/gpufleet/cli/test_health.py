@@ -76,6 +76,14 @@ def test_the_verdict(levels: list[Any], code: int) -> None:
             [("advised", "SmallerFits")],
             id="a smaller slice",
         ),
+        pytest.param(
+            thing("s", READY, sliceChoice={"reason": "CheaperSlice", "message": "m"}),
+            [("advised", "CheaperSlice")],
+            id="a slice that costs less",
+        ),
+        pytest.param(
+            thing("s", READY, sliceChoice={"reason": "BestSlice", "message": "m"}), [], id="the best slice"
+        ),
     ],
 )  # fmt: skip
 def test_services(service: picture.Thing, found: list[tuple[str, str]]) -> None:
