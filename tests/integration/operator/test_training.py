@@ -232,10 +232,17 @@ class StandIn:
         self._update(lambda spec: spec.update(suspend=True))
 
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """As an Update of the whole object, by another field manager."""
-        job = self._gang.get("job", self._job)
-        change(job["spec"])
-        self._gang.kubectl("replace", "--field-manager=kueue", "-f", "-", input=json.dumps(job))
+        """As an Update of the whole object, by another field manager; again where the Job has changed."""
+
+        def is_written() -> bool:
+            job = self._gang.get("job", self._job)
+            change(job["spec"])
+            argv = ("replace", "--field-manager=kueue", "-n", self._gang.namespace, "-f", "-")
+            result = self._gang.cluster.try_kubectl(*argv, input=json.dumps(job))
+            assert result.returncode == 0 or "Conflict" in result.stderr, result.stderr
+            return result.returncode == 0
+
+        process.wait_for("the update", is_written)
 
 
 def test_a_queue_admits_evicts_and_admits_again(gang: Gang, operator: process.Operator) -> None:
