@@ -14,6 +14,8 @@ from gpufleet.observe import informer, store
 from gpufleet.state import fleet
 
 _SELECTOR = "reason=FailedMount,type=Warning"
+_TIMED_OUT = "timed out waiting for the condition"
+"""What a busy kubelet says of volumes that it can mount as well as of those that it never will."""
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -65,5 +67,8 @@ class Mounts:
 
     def _explain(self, pod: fleet.Pod) -> fleet.Pod:
         is_starting = any(one.waiting_reason in _STARTING for one in pod.containers)
-        known = self._failures.group(pod.uid) if is_starting else []
-        return dataclasses.replace(pod, mount_message=known[-1].message) if known else pod
+        known = [one.message for one in self._failures.group(pod.uid)] if is_starting else []
+        if not known:
+            return pod
+        told = next((one for one in reversed(known) if _TIMED_OUT not in one), known[-1])
+        return dataclasses.replace(pod, mount_message=told)

@@ -50,6 +50,28 @@ async def test_a_pod_that_is_being_created_says_why(event: fakes.Raw, waiting: s
     assert pod.mount_message == expected
 
 
+LATE = 'volume "wanted": failed to sync configmap cache: timed out waiting for the condition'
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param(["no secret", LATE], "no secret", id="a cause counts more than a delay after it"),
+        pytest.param([LATE, "no secret"], "no secret", id="or before it"),
+        pytest.param([LATE], LATE, id="a delay alone is told"),
+        pytest.param(["no secret", "no map"], "no map", id="the newest cause"),
+    ],
+)
+async def test_of_several_the_most_telling(messages: list[str], expected: str) -> None:
+    events = [
+        failure(one) | fakes.build_raw(f"a.{number}", uid=f"uid-event-{number}")
+        for number, one in enumerate(messages)
+    ]
+    made, _ = await synced(*events)
+    [pod] = made.explain([builders.make_pod("a", uid="uid-a", containers=state("ContainerCreating"))])
+    assert pod.mount_message == expected
+
+
 async def test_the_pods_owner_hears_of_it() -> None:
     _, told = await synced(failure("no secret"))
     assert told == [("default", "a")]
