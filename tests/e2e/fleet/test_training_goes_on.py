@@ -10,7 +10,7 @@ import pytest
 from gpufleet_sandbox import kubectl
 from tests.e2e.fleet import manifests
 
-STEPS, WORKERS = 300, 4
+STEPS, WORKERS = 200, 4
 TIMEOUT_S = 480.0
 # Each step's data follow from its number and the worker's rank, so that equal steps have equal losses.
 LEARN = """

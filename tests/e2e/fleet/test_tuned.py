@@ -52,9 +52,12 @@ def test_a_better_setting_is_tried_on_one_pod_and_then_everywhere(
 ) -> None:
     start(fleet, namespace, 400, maxInstances=2)
     seen = wait_for(fleet, namespace, "Tuned", "Returned")
-    assert [one["phase"] for one in seen][-3:] == ["Trial", "Confirming", "Tuned"], seen
+    phases = [one["phase"] for one in seen]
+    # A machine that was busy for a while is measured again: what it has learnt meanwhile is another line.
+    assert phases.index("Trial") < phases.index("Confirming"), seen
+    assert phases[-1] == "Tuned", seen
     assert seen[-1]["setting"]["instances"] == 2, "they sleep side by side, so a second one doubles the rate"
-    tried = seen[-3]["trial"]["pod"]
+    tried = seen[phases.index("Confirming") - 1]["trial"]["pod"]
     assert tried in {pod["metadata"]["name"] for pod in services.pods(fleet, namespace)}
     [profile] = fleet.get("mprof", "-n", namespace)["items"]
     fit = profile["spec"]["fit"]
